@@ -1,0 +1,79 @@
+/*
+ * limits: every ceiling and fixed time of the program, once, with its unit and reason.
+ *
+ * What an operator may change is a configuration key whose default stands here.
+ */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#define KIB 1024ull
+#define MIB (1024ull * KIB)
+#define GIB (1024ull * MIB)
+
+/* Store.  16 pages less the 16 bytes of an LMDB overflow header: 65,536 would cost a 17th page. */
+#define LIMIT_CHUNK_VALUE_BYTES   65520u
+#define LIMIT_CHUNK_BYTES         65512u /* payload beside the 8-byte checksum */
+#define LIMIT_INLINE_BODY_BYTES   1024u  /* smaller bodies live in the record itself */
+#define LIMIT_RECORD_BYTES        (128u * 1024u) /* head, tags, key and inline body of one object */
+#define LIMIT_STORE_COMMIT_BYTES  (16u * 1024u * 1024u)
+#define LIMIT_STORE_COMMIT_MS     100
+#define LIMIT_STORE_FREED_PAGES   4096 /* of deletions in one transaction */
+#define LIMIT_STORE_USE_PERCENT   85   /* of the map; a full map cannot even delete */
+#define LIMIT_VARIANTS            64   /* of one key, side by side */
+#define LIMIT_VARY_LISTS          4    /* of one key */
+
+/* Bodies on their way. */
+#define LIMIT_FILL_BYTES          (64ull * MIB) /* of a node, waiting for the store's writer */
+#define LIMIT_UNBACKED_BYTES      (1ull * MIB)  /* window of a fill that is not stored */
+#define LIMIT_SLOW_READER_MS      10000 /* a reader that far behind for so long is cut */
+#define LIMIT_PULLED_BYTES        (8ull * MIB)
+#define LIMIT_PUSH_BYTES          65536u /* one piece handed to the connection */
+
+/* Requests. */
+#define LIMIT_HEAD_BYTES          16384u
+#define LIMIT_FIELDS              100
+#define LIMIT_FIELDS_HPACK        256 /* before cookie crumbs are joined */
+#define LIMIT_TARGET_BYTES        8192u
+#define LIMIT_REQUEST_BODY_BYTES  (1ull * MIB)  /* default of max_request_body */
+#define LIMIT_REQUEST_BODY_CEILING (64ull * MIB) /* what a site may ask for */
+#define LIMIT_OPEN_BODY_BYTES     (4ull * MIB)  /* unfinished uploads of a connection, at least */
+#define LIMIT_OPEN_BODY_WORKER    16            /* times that for a worker */
+#define LIMIT_STREAMS             100
+#define LIMIT_EARLY_DEATHS        100 /* in LIMIT_EARLY_DEATHS_MS: rapid reset */
+#define LIMIT_EARLY_DEATHS_MS     10000
+#define LIMIT_PROGRESS_BYTES      1024u /* a second, averaged over LIMIT_PROGRESS_MS, both ways */
+#define LIMIT_PROGRESS_MS         10000
+#define LIMIT_IDLE_MS             60000
+#define LIMIT_STREAM_IDLE_MS      3600000
+#define LIMIT_HANDSHAKE_MS        10000
+#define LIMIT_DRAIN_MS            30000
+
+/* Upstream. */
+#define LIMIT_RESPONSE_HEAD_BYTES 65536u
+#define LIMIT_RESPONSE_FIELDS     256
+#define LIMIT_CONNECT_ORIGIN_MS   3000
+#define LIMIT_CONNECT_SHIELD_MS   1000
+#define LIMIT_FIRST_BYTE_MS       30000 /* 35 s from an edge to a shield */
+#define LIMIT_BODY_IDLE_MS        30000
+#define LIMIT_UPSTREAM_LIFE_MS    300000
+#define LIMIT_UPSTREAM_IDLE_MS    30000
+#define LIMIT_RETRY_PERCENT       10 /* of a target's requests in 10 s */
+#define LIMIT_CONNECTIONS         64 /* default of origin.connections */
+#define LIMIT_QUEUE               64 /* default of origin.queue */
+
+/* Caching. */
+#define LIMIT_TAGS                1024
+#define LIMIT_TAGS_BYTES          32768u
+#define LIMIT_TAG_BYTES           256u
+#define LIMIT_HIT_FOR_MISS_SLOTS  65536u /* a worker */
+#define LIMIT_HIT_FOR_MISS_MS     10000
+#define LIMIT_STALE_IF_ERROR_S    86400 /* connection failures, time-outs; default of stale_if_error */
+#define LIMIT_HEURISTIC_S         86400
+#define LIMIT_CLIENT_RELOAD_MS    1000 /* one validation per object and second */
+
+/* Purges. */
+#define LIMIT_JOURNAL_RECORDS     1000000
+#define LIMIT_PURGE_SCOPES        1000000 /* then everything is purged, and the table starts anew */
+#define LIMIT_CTL_MAP_BYTES       (1ull * GIB)
+
+#endif

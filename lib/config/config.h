@@ -1,0 +1,137 @@
+/*
+ * config: the configuration files as one plain, immutable struct.
+ *
+ * The only folder that knows YAML.  Every error names file, line, column and key.
+ * Times are milliseconds or seconds as the name says, sizes bytes.  The meaning of
+ * each key stands in schema.c beside its name; `selvage check FILE` and the daemons
+ * use the same loader.
+ *
+ * A struct config never changes after config_load(); it is counted, and swapped whole
+ * on reload.  Any thread may read it.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#define CONFIG_UNSET INT64_C(-1) /* the key was not written: the rule does not speak of it */
+
+struct config_strings {
+    char **item;
+    size_t count;
+};
+
+struct config_listen {
+    char *address;      /* "0.0.0.0:443", "[::]:443" */
+    char *certificates; /* tls.certificates: a PEM file, or a directory of NAME.pem (chain and key) or NAME.crt + NAME.key; NULL: no TLS */
+    bool redirect;      /* redirect: https */
+};
+
+enum config_switch { CONFIG_SWITCH_UNSET, CONFIG_OFF, CONFIG_ON };
+
+/* One rule: the first that matches decides; a key it does not write is not decided by a later rule. */
+struct config_rule {
+    char *path;                    /* glob; default "*" */
+    struct config_strings methods; /* empty: all */
+    struct config_strings types;   /* content types of the response, globs; empty: all */
+    enum config_switch cache;      /* off: pass */
+    bool stream;                   /* passed as it comes */
+    int64_t ttl_s, default_ttl_s;
+    int64_t stale_while_revalidate_s, stale_if_error_s;
+    struct config_strings bypass_cookies; /* names, globs */
+    unsigned line;                 /* where it stands in the sites file: explain names it */
+};
+
+struct config_origin {
+    struct config_strings servers; /* absolute http(s) URLs without path */
+    char *host_header;             /* NULL: the client's host */
+    char *sni;                     /* NULL: as Host */
+    char *ca;                      /* PEM file; NULL: the system's */
+    bool verify;                   /* default true */
+    bool allow_local;              /* default false: loopback and link-local addresses are refused */
+    uint64_t connections, queue;   /* ceilings, per node */
+    uint64_t connect_ms, first_byte_ms, idle_ms;
+};
+
+enum config_query_keep { CONFIG_QUERY_KEEP_ALL, CONFIG_QUERY_KEEP_NONE };
+enum config_reload { CONFIG_RELOAD_LIMIT, CONFIG_RELOAD_HONOUR, CONFIG_RELOAD_IGNORE };
+enum config_set_cookie { CONFIG_SET_COOKIE_SAFE, CONFIG_SET_COOKIE_RFC };
+
+struct config_site {
+    char *name;
+    uint32_t id; /* hash of the name: kept in stored objects */
+    struct config_strings hosts; /* exact, or "*.example.com" */
+    struct config_origin origin;
+    struct config_rule *rules;
+    size_t rules_count;
+    enum config_query_keep query_keep;
+    bool query_drop_tracking;              /* query.drop: tracking */
+    struct config_strings query_drop_names; /* query.drop: [names and globs] */
+    int64_t negative_404_s, negative_5xx_s; /* CONFIG_UNSET: as the response says */
+    enum config_reload client_reload;
+    enum config_set_cookie set_cookie;
+    uint64_t max_request_body;
+    uint64_t hsts_s;           /* 0: none */
+    bool log_full;             /* log: full */
+    bool underscores;          /* request_fields with '_' are let through */
+};
+
+struct config_token {
+    char *name;
+    char *secret;              /* at least 16 bytes */
+    bool may_purge, may_read;  /* kinds: */
+    bool may_purge_wide;       /* --all and --host */
+    struct config_strings sites; /* empty: all */
+};
+
+struct config {
+    _Atomic unsigned refs;
+    char *file;
+    struct config_listen *listen;
+    size_t listen_count;
+    char *admin_listen;        /* default 127.0.0.1:9180 */
+    struct config_token *tokens;
+    size_t tokens_count;
+    char *store_directory;
+    uint64_t store_size;
+    char *error_log, *access_log; /* NULL: stderr, none */
+    int log_level;             /* enum log_level */
+    uint64_t workers;          /* 0: one per core */
+    char *node;                /* name in Via and Cache-Status; default "selvage" */
+    uint64_t drain_ms;
+    struct config_site *sites;
+    size_t sites_count;
+    char *sites_file;
+    void *memory;              /* private to lib/config */
+};
+
+/*
+ * Load `file` (edge.yaml) and the files it names: sites (or an inline list), tokens.
+ *
+ *   errors   gets one line per error, "FILE:LINE:COLUMN: KEY: what is wrong", also for all errors after the first
+ *
+ * ERR_OK: *out is a reference, dropped with config_unref().  ERR_INVALID: `errors` says why.  ERR_NOMEM.
+ */
+NODISCARD enum err config_load(const char *file, struct config **out, struct buf *errors);
+
+/* Load a sites file alone; for `selvage check` on one.  The result has sites only. */
+NODISCARD enum err config_load_sites(const char *file, struct config **out, struct buf *errors);
+
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c); /* NULL is fine */
+
+/* The nodes and tokens of the command line tool: ~/.config/selvage.yaml. */
+struct config_cli {
+    struct config_strings nodes; /* admin URLs */
+    char *token;                 /* NULL: none */
+    char *ca;                    /* PEM file for https admin URLs; NULL: the system's */
+    void *memory;
+};
+NODISCARD enum err config_cli_load(const char *file, struct config_cli **out, struct buf *errors);
+void config_cli_free(struct config_cli *c);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * site: host -> site -> rule -> key and purge URL; pure, and the same for both daemons.
+ *
+ * Says what is the same request.  Built from plain options (the server fills them from the
+ * configuration), immutable afterwards, counted with the configuration it came from.
+ */
+#ifndef SITE_SITE_H
+#define SITE_SITE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "http/fields.h"
+
+#define SITE_UNSET INT64_C(-1)
+
+struct site_strings {
+    const char *const *item;
+    size_t count;
+};
+
+enum site_reload { SITE_RELOAD_LIMIT, SITE_RELOAD_HONOUR, SITE_RELOAD_IGNORE };
+
+struct site_rule {
+    const char *path;
+    struct site_strings methods, types, bypass_cookies;
+    bool cache_off, stream;
+    int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s; /* SITE_UNSET: not spoken of */
+    unsigned line;
+};
+
+/* One site; everything borrowed from the configuration for as long as the sites live. */
+struct site {
+    const char *name;
+    uint32_t id;
+    struct site_strings hosts;
+    const struct site_rule *rules;
+    size_t rules_count;
+    bool query_keep_none, query_drop_tracking;
+    struct site_strings query_drop_names;
+    int64_t negative_404_s, negative_5xx_s;
+    enum site_reload client_reload;
+    bool set_cookie_rfc;
+    bool underscores;
+    uint64_t max_request_body;
+    uint64_t hsts_s;
+    bool log_full;
+    void *user; /* the server's own: origin and so on */
+};
+
+struct sites; /* looked up by host */
+
+/*   list   borrowed as long as the result lives.  ERR_INVALID when two sites claim one host; ERR_NOMEM. */
+NODISCARD enum err sites_new(const struct site *list, size_t count, struct sites **out);
+void sites_free(struct sites *s);
+
+/* `host` in the form of url_host().  Exact names win over wildcards, longer wildcards over shorter ones.  NULL: unknown. */
+const struct site *sites_find(const struct sites *s, struct slice host);
+
+/*
+ * The first rule that matches path and method of a request; rules with `types` are left out, since those wait for the response.  NULL: none.
+ */
+const struct site_rule *site_rule_for_request(const struct site *s, struct slice method, struct slice target);
+
+/* The first rule that matches path, method and the content type of the response (parameters are cut off).  NULL: none. */
+const struct site_rule *site_rule_for_response(const struct site *s, struct slice method, struct slice target, struct slice content_type);
+
+/* Does the request carry a cookie that the rule names?  The name is written to *which (borrowed). */
+bool site_rule_bypasses(const struct site_rule *r, const struct http_fields *request, struct slice *which);
+
+/*
+ * The target as key and upstream both see it: what `query` drops is gone from it, all other bytes are untouched (order too).
+ * Points to `target` itself when nothing is dropped, else into the arena; p == NULL when there is no room.
+ */
+struct slice site_target(const struct site *s, struct slice target, struct arena *a);
+
+/* The text of the cache key: version, scheme, host, target.  In the arena; p == NULL when there is no room. */
+struct slice site_key(const struct site *s, bool is_https, struct slice host, struct slice target, struct arena *a);
+
+/* Its purge URL (url_purge_form()); in the arena; p == NULL when there is no room. */
+struct slice site_purge_url(struct slice host, struct slice target, struct arena *a);
+
+/* May this request field (lower-case name) go upstream?  http-caching: who is asking, another URL than the key's, '_' as '-', Proxy. */
+bool site_field_goes_upstream(const struct site *s, struct slice name);
+
+#endif
