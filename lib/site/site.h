@@ -61,6 +61,7 @@ const struct site *sites_find(const struct sites *s, struct slice host);
 
 /*
  * The first rule that matches path and method of a request; rules with `types` are left out, since those wait for the response.  NULL: none.
+ * Paths are matched in the normal form of purge URLs, and a rule for GET holds for HEAD.  Globs are in that form, types lower-case.
  */
 const struct site_rule *site_rule_for_request(const struct site *s, struct slice method, struct slice target);
 
