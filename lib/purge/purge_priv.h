@@ -1,0 +1,56 @@
+/* What the files of this folder share.  Tests use purge__open() to reach limits that are far away.
+ */
+#ifndef PURGE_PURGE_PRIV_H
+#define PURGE_PURGE_PRIV_H
+
+#include <stdatomic.h>
+
+#include "purge/recent.h"
+#include "purge/record.h"
+#include "purge/scopes.h"
+#include "table/table.h"
+
+enum { PURGE_TABLE_STATE, PURGE_TABLE_JOURNAL, PURGE_TABLE_ROWS };
+
+struct purge_limits {
+    uint64_t scopes_max;
+    uint64_t records_max;
+    uint64_t journal_bytes_max;
+    uint64_t map_bytes;
+    uint32_t boots_max; /* below 2^24: object ids have 24 bits for it */
+};
+
+struct purge {
+    /* Fixed after open. */
+    struct purge_identity identity;
+    struct purge_limits limits;
+    struct table *table;
+
+    /* The writer's (ctl). */
+    struct purge_clock clock; /* as on disk */
+    struct recent recent;
+    bool has_garbage; /* rows of an older generation may still be there */
+
+    /* Everyone's. */
+    struct scopes scopes;
+    _Atomic uint64_t head, floor, first;
+    _Atomic uint32_t generation;
+};
+
+NODISCARD enum err purge__open(const char *dir, const struct purge_limits *limits,
+                               struct purge **out);
+
+/* Not 0.  Of a tag: of its hash alone, since that is all that objects keep of it. */
+uint64_t purge__scope_id(const struct purge *p, enum purge_kind kind, struct slice text);
+uint64_t purge__tag_id(uint64_t tag_hash);
+uint64_t purge__host_prefixes_id(const struct purge *p, struct slice host);
+
+/* Put one row's marks in force; scopes_reserve() has made room for two ids. */
+void purge__raise(struct purge *p, const struct purge_row *row);
+
+/* What a record takes in the file, about: LMDB gives large values whole pages. */
+uint64_t purge__record_cost(size_t value_bytes);
+
+NODISCARD enum err purge__put_clock(struct table_write *w, const struct purge_clock *c);
+
+#endif
