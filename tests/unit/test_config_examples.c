@@ -1,0 +1,267 @@
+/* The files in conf/: they load, what they call a default is one, and no key is missing from them.
+ */
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "config/config_priv.h"
+
+enum { BYTES_MAX = 1 << 20 };
+
+static char dir[64];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/config-test-XXXXXX");
+    return mkdtemp(dir) == NULL ? -1 : 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    return nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* `text` with `to` in all places of `from`; owned by the caller. */
+static char *replaced(char *text, const char *from, const char *to)
+{
+    struct buf b;
+    char *rest = text, *at;
+
+    buf_init(&b, BYTES_MAX);
+    while ((at = strstr(rest, from)) != NULL) {
+        buf_add(&b, (struct slice){rest, (size_t)(at - rest)});
+        buf_add(&b, slice_of(to));
+        rest = at + strlen(from);
+    }
+    buf_add(&b, slice_of(rest));
+    buf_add_char(&b, '\0');
+    assert_false(b.failed);
+    free(text);
+    return b.p;
+}
+
+static char *example(const char *name)
+{
+    char path[128], *text = NULL;
+    size_t n;
+
+    snprintf(path, sizeof(path), "conf/%s", name);
+    if (file_read_all(path, BYTES_MAX, &text, &n) != ERR_OK)
+        fail_msg("%s cannot be read; run the test at the root of the tree", path);
+    return text;
+}
+
+/* Put the example into the directory, with what an installation has put in the place of what it
+ * names. */
+static void install(const char *name, bool with_defaults)
+{
+    char path[128], *text = example(name);
+
+    text = replaced(text, "/etc/selvage/", "");
+    text = replaced(text, "CHANGE-ME-TOO", "0123456789abcdef0");
+    text = replaced(text, "CHANGE-ME", "0123456789abcdef1");
+    if (with_defaults) { /* the commented-out keys, which begin right after "# " */
+        static const char *const key[] = {"logs:",
+                                          "  error:",
+                                          "  access:",
+                                          "  level:",
+                                          "workers:",
+                                          "node:",
+                                          "drain:",
+                                          "listen:",
+                                          "sni:",
+                                          "ca:",
+                                          "verify:",
+                                          "allow_local:",
+                                          "connections:",
+                                          "queue:",
+                                          "connect_timeout:",
+                                          "first_byte_timeout:",
+                                          "idle_timeout:",
+                                          "client_reload:",
+                                          "set_cookie:",
+                                          "max_request_body:",
+                                          "log:",
+                                          "underscores:"};
+        char commented[64];
+
+        for (size_t i = 0; i < sizeof(key) / sizeof(key[0]); i++) {
+            snprintf(commented, sizeof(commented), "# %s", key[i]);
+            text = replaced(text, commented, key[i]);
+        }
+    }
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    assert_int_equal(file_write_atomic(path, slice_of(text)), ERR_OK);
+    free(text);
+}
+
+static struct config *load(const char *name)
+{
+    struct config *c = NULL;
+    struct buf errors;
+    char path[128];
+    enum err e;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    buf_init(&errors, BYTES_MAX);
+    e = config_load(path, &c, &errors);
+    if (e != ERR_OK)
+        fail_msg("%.*s", (int)errors.n, errors.p);
+    buf_release(&errors);
+    return c;
+}
+
+static void install_all(bool with_defaults)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/tls", dir);
+    assert_int_equal(file_make_dir(path), ERR_OK);
+    snprintf(path, sizeof(path), "%s/tls/www.pem", dir);
+    assert_int_equal(file_write_atomic(path, SLICE("x")), ERR_OK);
+    snprintf(path, sizeof(path), "%s/origin-ca.pem", dir);
+    assert_int_equal(file_write_atomic(path, SLICE("x")), ERR_OK);
+    install("edge.yaml", with_defaults);
+    install("sites.yaml", with_defaults);
+    install("tokens.yaml", with_defaults);
+}
+
+static void test_the_smallest_example_loads(void **state)
+{
+    struct config *c;
+
+    (void)state;
+    install("minimal.yaml", false);
+    c = load("minimal.yaml");
+    assert_int_equal(c->sites_count, 1);
+    config_unref(c);
+}
+
+static void test_the_full_example_loads(void **state)
+{
+    struct config *c;
+
+    (void)state;
+    install_all(false);
+    c = load("edge.yaml");
+    assert_int_equal(c->listen_count, 3);
+    assert_int_equal(c->tokens_count, 2);
+    assert_int_equal(c->sites[0].rules_count, 4);
+    config_unref(c);
+}
+
+static void test_the_secrets_of_the_example_are_refused(void **state)
+{
+    struct config *c = NULL;
+    struct buf errors;
+    char path[128], *text = example("tokens.yaml");
+
+    (void)state;
+    install_all(false);
+    snprintf(path, sizeof(path), "%s/tokens.yaml", dir);
+    assert_int_equal(file_write_atomic(path, slice_of(text)), ERR_OK);
+    snprintf(path, sizeof(path), "%s/edge.yaml", dir);
+    buf_init(&errors, BYTES_MAX);
+    assert_int_equal(config_load(path, &c, &errors), ERR_INVALID);
+    buf_release(&errors);
+    free(text);
+}
+
+/* What stands behind '#' as a key is the default, so writing it changes nothing. */
+static void test_what_is_called_a_default_is_one(void **state)
+{
+    struct config *plain, *full;
+    const struct config_site *a, *b;
+
+    (void)state;
+    install_all(false);
+    plain = load("edge.yaml");
+    install_all(true);
+    full = load("edge.yaml");
+    assert_non_null(full->error_log); /* they were written this time */
+    assert_non_null(full->access_log);
+    assert_non_null(full->sites[0].origin.ca);
+    assert_string_equal(plain->admin_listen, full->admin_listen);
+    assert_int_equal(plain->log_level, full->log_level);
+    assert_int_equal(plain->workers, full->workers);
+    assert_string_equal(plain->node, full->node);
+    assert_int_equal(plain->drain_ms, full->drain_ms);
+    a = plain->sites;
+    b = full->sites;
+    assert_int_equal(a->origin.verify, b->origin.verify);
+    assert_int_equal(a->origin.allow_local, b->origin.allow_local);
+    assert_int_equal(a->origin.connections, b->origin.connections);
+    assert_int_equal(a->origin.queue, b->origin.queue);
+    assert_int_equal(a->origin.connect_ms, b->origin.connect_ms);
+    assert_int_equal(a->origin.first_byte_ms, b->origin.first_byte_ms);
+    assert_int_equal(a->origin.idle_ms, b->origin.idle_ms);
+    assert_int_equal(a->client_reload, b->client_reload);
+    assert_int_equal(a->set_cookie, b->set_cookie);
+    assert_int_equal(a->max_request_body, b->max_request_body);
+    assert_int_equal(a->log_full, b->log_full);
+    assert_int_equal(a->underscores, b->underscores);
+    config_unref(plain);
+    config_unref(full);
+}
+
+static void assert_shown(const char *text, const struct config_key *keys)
+{
+    char key[64];
+
+    for (const struct config_key *k = keys; k->name != NULL; k++) {
+        if (k->kind == CONFIG_LATER)
+            continue;
+        snprintf(key, sizeof(key), "%s:", k->name);
+        if (strstr(text, key) == NULL)
+            fail_msg("key '%s' is in no example", k->name);
+        if (k->inside != NULL)
+            assert_shown(text, k->inside);
+    }
+}
+
+static void test_every_key_is_in_an_example(void **state)
+{
+    char *edge = example("edge.yaml"), *sites = example("sites.yaml"),
+         *tokens = example("tokens.yaml");
+
+    (void)state;
+    assert_shown(edge, config__edge_keys);
+    assert_shown(sites, config__sites_keys);
+    assert_shown(tokens, config__tokens_keys);
+    free(edge);
+    free(sites);
+    free(tokens);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_smallest_example_loads),
+        TEST(test_the_full_example_loads),
+        TEST(test_the_secrets_of_the_example_are_refused),
+        TEST(test_what_is_called_a_default_is_one),
+        TEST(test_every_key_is_in_an_example),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
