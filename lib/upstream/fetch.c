@@ -1,0 +1,746 @@
+#include "upstream/upstream_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/metrics.h"
+
+enum {
+    REQUEST_BYTES_MAX = 256 * 1024, /* of the arena: our copy of a head, which h2o has limited */
+    READ_BYTES = 65536,             /* what libcurl holds of a body at most, paused or not */
+    DNS_KEPT_S = 30,
+};
+
+const char *upstream_failure_name(enum upstream_failure f)
+{
+    static const char *const name[] = {
+        [UPSTREAM_OK] = "ok",
+        [UPSTREAM_FAILED_RESOLVE] = "resolve-failed",
+        [UPSTREAM_FAILED_CONNECT] = "connect-failed",
+        [UPSTREAM_FAILED_TLS] = "tls-failed",
+        [UPSTREAM_FAILED_TIMEOUT] = "timeout",
+        [UPSTREAM_FAILED_CLOSED] = "closed",
+        [UPSTREAM_FAILED_GARBAGE] = "garbage",
+        [UPSTREAM_FAILED_TRUNCATED] = "truncated",
+        [UPSTREAM_FAILED_OVERLOAD] = "overload",
+    };
+
+    CHECK((size_t)f < sizeof(name) / sizeof(name[0]));
+    return name[f];
+}
+
+static void count_failure(enum upstream_failure f)
+{
+    static const enum metric metric[] = {
+        [UPSTREAM_FAILED_RESOLVE] = METRIC_UPSTREAM_RESOLVE,
+        [UPSTREAM_FAILED_CONNECT] = METRIC_UPSTREAM_CONNECT,
+        [UPSTREAM_FAILED_TLS] = METRIC_UPSTREAM_TLS,
+        [UPSTREAM_FAILED_TIMEOUT] = METRIC_UPSTREAM_TIMEOUT,
+        [UPSTREAM_FAILED_CLOSED] = METRIC_UPSTREAM_CLOSED,
+        [UPSTREAM_FAILED_GARBAGE] = METRIC_UPSTREAM_GARBAGE,
+        [UPSTREAM_FAILED_TRUNCATED] = METRIC_UPSTREAM_TRUNCATED,
+        [UPSTREAM_FAILED_OVERLOAD] = METRIC_UPSTREAM_OVERLOAD,
+    };
+
+    if (f != UPSTREAM_OK)
+        metrics_add(metric[f], 1);
+}
+
+static int64_t now_ms(const struct upstream_fetch *f)
+{
+    return reactor_now_ms(f->upstream->reactor);
+}
+
+/* Say what is wrong; libcurl then ends the transfer and closes the connection. */
+static void fail(struct upstream_fetch *f, enum upstream_failure failure, const char *complaint)
+{
+    f->failure = failure;
+    f->complaint = complaint;
+}
+
+/* Time.  One timer, which is moved only when it would fire too late. */
+
+static int64_t due_ms(const struct upstream_fetch *f)
+{
+    switch (f->state) {
+    case FETCH_WAITING:
+        return f->started_ms + f->target->first_byte_ms;
+    case FETCH_STARTING:
+    case FETCH_RUNNING:
+        if (f->is_paused)
+            return INT64_MAX;
+        if (f->has_head)
+            return f->moved_ms + (f->is_stream ? LIMIT_STREAM_IDLE_MS : f->target->idle_ms);
+        return f->sent_ms != 0 ? f->sent_ms + f->target->first_byte_ms
+                               : f->started_ms + f->target->connect_ms;
+    case FETCH_SPARE:
+    case FETCH_FAILING:
+    case FETCH_DEAD:
+    case FETCH_ENDING:
+        break;
+    }
+    return INT64_MAX;
+}
+
+static void watch_time(struct upstream_fetch *f)
+{
+    int64_t due = due_ms(f);
+
+    if (due == INT64_MAX || (f->timer_due_ms != 0 && f->timer_due_ms <= due))
+        return;
+    f->timer_due_ms = due;
+    reactor_timer_start(f->upstream->reactor, &f->timer, due - now_ms(f));
+}
+
+static void stop_time(struct upstream_fetch *f)
+{
+    f->timer_due_ms = 0;
+    reactor_timer_stop(f->upstream->reactor, &f->timer);
+}
+
+/* The end of a fetch. */
+
+static void forget_connection(struct upstream_fetch *f)
+{
+    if (f->socket == NULL)
+        return;
+    f->socket->fetch = NULL;
+    f->socket->idle_since_ms = now_ms(f);
+    f->socket = NULL;
+}
+
+static void leave_curl(struct upstream_fetch *f)
+{
+    struct upstream *u = f->upstream;
+
+    CHECK(!u->in_curl);
+    u->in_curl = true; /* closing a socket calls us */
+    curl_multi_remove_handle(u->multi, f->easy);
+    u->in_curl = false;
+    forget_connection(f);
+}
+
+/* Give back all that others wait for, before the user hears of the end. */
+static void let_go(struct upstream_fetch *f)
+{
+    if (f->state == FETCH_RUNNING || f->state == FETCH_DEAD)
+        leave_curl(f);
+    if (f->ticket != NULL)
+        upstream__ticket_drop(f->ticket);
+    f->ticket = NULL;
+    if (f->has_place) {
+        f->has_place = false;
+        metrics_add(METRIC_UPSTREAM_RUNNING, -1);
+        upstream__target_leave(f->target);
+    }
+    upstream__undo(f);
+    stop_time(f);
+    f->state = FETCH_ENDING;
+}
+
+static void release_request(struct upstream_fetch *f)
+{
+    curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, NULL); /* borrowed from what goes now */
+    curl_easy_setopt(f->easy, CURLOPT_POSTFIELDS, NULL);
+    curl_easy_setopt(f->easy, CURLOPT_CONNECT_TO, NULL);
+    arena_release(&f->arena);
+    free(f->body);
+    f->body = NULL;
+    f->body_bytes = 0;
+    f->fields = NULL;
+    upstream_target_unref(f->target);
+    f->target = NULL;
+}
+
+static void make_spare(struct upstream_fetch *f)
+{
+    struct upstream *u = f->upstream;
+
+    release_request(f);
+    TAILQ_REMOVE(&u->running, f, all);
+    f->state = FETCH_SPARE;
+    if (u->spare_count >= SPARE_MAX) {
+        upstream__fetch_free(f);
+        return;
+    }
+    TAILQ_INSERT_HEAD(&u->spare, f, all);
+    u->spare_count++;
+}
+
+static void finish(struct upstream_fetch *f, enum upstream_failure failure, const char *what)
+{
+    char text[CURL_ERROR_SIZE + 512];
+
+    snprintf(text, sizeof(text), "%s: %s: %s", f->target->name != NULL ? f->target->name : "-",
+             f->server != NULL ? f->server->url : "-", what);
+    let_go(f);
+    count_failure(failure);
+    f->events.done(f->user, failure, text);
+    make_spare(f);
+}
+
+void upstream__fetch_drop(struct upstream_fetch *f)
+{
+    let_go(f);
+    make_spare(f);
+}
+
+/* What libcurl calls. */
+
+static size_t on_header(char *p, size_t one, size_t n, void *user)
+{
+    struct upstream_fetch *f = user;
+    struct upstream_head told;
+    int64_t keep_ms;
+
+    (void)one;
+    if (f->state != FETCH_RUNNING)
+        return 0;
+    if (f->has_head)
+        return n; /* trailers: nobody has asked for them */
+    switch (head_line(&f->head, (struct slice){p, n})) {
+    case HEAD_MORE:
+        return n;
+    case HEAD_GARBAGE:
+        fail(f, UPSTREAM_FAILED_GARBAGE, f->head.complaint);
+        return 0;
+    case HEAD_COMPLETE:
+        break;
+    }
+    if (head_framing(&f->head, f->is_head, &f->framing) != ERR_OK) {
+        fail(f, UPSTREAM_FAILED_GARBAGE, f->head.complaint);
+        return 0;
+    }
+    keep_ms = head_keep_alive_ms(&f->head.fields);
+    if (keep_ms >= 0 && f->socket != NULL)
+        f->socket->keep_ms = keep_ms - 1000; /* what is sent in the last second may find it closed */
+    /* More sockets than the ceiling are idle ones of all workers together: this one need not join them. */
+    if (!f->framing.may_reuse ||
+        atomic_load_explicit(&f->target->sockets, memory_order_relaxed) > f->target->connections_max)
+        curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L);
+    if (f->framing.kind == UPSTREAM_NO_BODY || f->framing.kind == UPSTREAM_CHUNKED)
+        curl_easy_setopt(f->easy, CURLOPT_VERBOSE, 1L); /* for on_debug() */
+    f->has_head = true;
+    f->moved_ms = now_ms(f);
+    watch_time(f);
+    told = (struct upstream_head){.status = f->head.status,
+                                  .fields = f->head.fields,
+                                  .framing = f->framing.kind,
+                                  .body_bytes = f->framing.body_bytes,
+                                  .sent_mono_ms = f->sent_ms};
+    f->events.head(f->user, &told);
+    if (f->state != FETCH_RUNNING)
+        return 0;
+    if (f->is_head && f->has_body) {
+        f->is_whole = true; /* libcurl knows no HEAD with a body and would wait for the answer's */
+        return 0;
+    }
+    return n;
+}
+
+static size_t on_body(char *p, size_t one, size_t n, void *user)
+{
+    struct upstream_fetch *f = user;
+    size_t mine = n;
+
+    (void)one;
+    if (f->state != FETCH_RUNNING)
+        return 0;
+    if (!f->has_head || f->framing.kind == UPSTREAM_NO_BODY) {
+        fail(f, UPSTREAM_FAILED_GARBAGE, "bytes where no body may be");
+        return 0;
+    }
+    if (f->framing.kind == UPSTREAM_LENGTH && mine > f->framing.body_bytes - f->body_received)
+        mine = (size_t)(f->framing.body_bytes - f->body_received);
+    f->body_received += mine;
+    f->moved_ms = now_ms(f);
+    metrics_add(METRIC_UPSTREAM_BYTES, (int64_t)mine);
+    if (mine == 0 || f->events.body(f->user, p, mine) == UPSTREAM_GO_ON)
+        return f->state == FETCH_RUNNING ? n : 0;
+    if (f->state != FETCH_RUNNING)
+        return 0;
+    f->is_paused = true;
+    f->wants_resume = false;
+    curl_easy_pause(f->easy, CURLPAUSE_RECV); /* the one call that is allowed in here */
+    return n;
+}
+
+/*
+ * libcurl swallows what follows a body-less answer or a last chunk in the same read, says so here and nowhere
+ * else, and keeps the connection.  What else the origin sends would be the next request's answer.
+ */
+static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *user)
+{
+    struct slice text = {p, n};
+
+    (void)user;
+    if (type == CURLINFO_TEXT && (slice_starts_with(text, SLICE("Excess found")) ||
+                                  slice_starts_with(text, SLICE("Leftovers after chunking"))))
+        curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+    return 0;
+}
+
+static curl_socket_t on_open(void *user, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    struct upstream_fetch *f = user;
+
+    (void)purpose;
+    return upstream__socket_open(&f->upstream->sockets, f, to);
+}
+
+static int on_close(void *user, curl_socket_t fd)
+{
+    struct upstream *u = user;
+
+    upstream__socket_close(&u->sockets, fd);
+    return 0;
+}
+
+static bool take_retry(struct upstream_fetch *f, enum upstream_failure failure)
+{
+    struct retry_facts facts = {
+        .failure = failure,
+        .is_idempotent = f->is_idempotent,
+        .was_sent = f->sent > 0,
+        .has_answer = f->head.bytes > 0,
+        .retries = f->retries,
+        .servers_count = f->target->servers_count,
+    };
+
+    if (!retry_may(&facts) || !upstream__target_take_retry(f->target, now_ms(f)))
+        return false;
+    f->retries++;
+    f->sends_granted = f->sent + 1;
+    metrics_add(METRIC_UPSTREAM_RETRIES, 1);
+    return true;
+}
+
+/*
+ * A connection is there, and the request is about to be written to it: the one place where libcurl asks each
+ * time, also when it tries again by itself because a kept connection had ended.
+ */
+static int on_request(void *user, char *peer_ip, char *local_ip, int peer_port, int local_port)
+{
+    struct upstream_fetch *f = user;
+    struct upstream_ends ends = {local_ip, peer_ip, local_port, peer_port};
+    struct upstream_socket *s;
+
+    if (f->state != FETCH_RUNNING)
+        return CURL_PREREQFUNC_ABORT;
+    forget_connection(f);
+    s = upstream__socket_find(&f->upstream->sockets, f, &ends);
+    if (s == NULL) {
+        fail(f, UPSTREAM_FAILED_CONNECT, "the connection was reset as soon as it was made");
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (f->sent >= f->sends_granted && !take_retry(f, UPSTREAM_FAILED_CLOSED)) {
+        fail(f, UPSTREAM_FAILED_CLOSED, "the connection ended without an answer");
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (s->was_used && (f->sent > 0 || (s->is_local && !f->target->allow_local) ||
+                        !upstream__socket_is_fit(s, f->is_idempotent, now_ms(f)))) {
+        f->is_refused = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    if (!s->was_used)
+        metrics_add(METRIC_UPSTREAM_CONNECTIONS, 1);
+    s->was_used = true;
+    s->keep_ms = LIMIT_UPSTREAM_IDLE_MS;
+    s->fetch = f;
+    f->socket = s;
+    f->sent++;
+    f->sent_ms = now_ms(f);
+    f->uploaded = 0;
+    watch_time(f);
+    upstream__server_works(f->server);
+    metrics_add(METRIC_UPSTREAM_REQUESTS, 1);
+    return CURL_PREREQFUNC_OK;
+}
+
+/* From libcurl's code to ours. */
+
+static enum upstream_failure failure_of(const struct upstream_fetch *f, CURLcode result)
+{
+    switch (result) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return UPSTREAM_FAILED_RESOLVE;
+    case CURLE_COULDNT_CONNECT:
+        return UPSTREAM_FAILED_CONNECT;
+    case CURLE_OPERATION_TIMEDOUT:
+        return f->sent > 0 ? UPSTREAM_FAILED_TIMEOUT : UPSTREAM_FAILED_CONNECT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_ENGINE_INITFAILED:
+        return UPSTREAM_FAILED_TLS;
+    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, or nothing like HTTP */
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_BAD_CONTENT_ENCODING:
+        return UPSTREAM_FAILED_GARBAGE;
+    case CURLE_OUT_OF_MEMORY:
+        return UPSTREAM_FAILED_OVERLOAD;
+    default:
+        return f->has_head ? UPSTREAM_FAILED_TRUNCATED : UPSTREAM_FAILED_CLOSED;
+    }
+}
+
+/* libcurl is content with a head that ends in the middle, and knows nothing of our reading of its length. */
+static enum upstream_failure judge(struct upstream_fetch *f, CURLcode result)
+{
+    if (f->failure != UPSTREAM_OK)
+        return f->failure;
+    if (f->is_whole)
+        return UPSTREAM_OK;
+    if (result != CURLE_OK)
+        return failure_of(f, result);
+    if (!f->has_head) {
+        f->complaint = "the connection ended in the head";
+        return UPSTREAM_FAILED_CLOSED;
+    }
+    if (f->framing.kind == UPSTREAM_LENGTH && f->body_received != f->framing.body_bytes) {
+        f->complaint = "the body is shorter than its length";
+        return UPSTREAM_FAILED_TRUNCATED;
+    }
+    return UPSTREAM_OK;
+}
+
+/* Attempts. */
+
+static void attempt(struct upstream_fetch *f)
+{
+    f->state = FETCH_STARTING;
+    f->started_ms = now_ms(f);
+    f->sent_ms = 0;
+    f->is_refused = false;
+    f->failure = UPSTREAM_OK;
+    f->complaint = NULL;
+    f->error[0] = '\0';
+    head_restart(&f->head);
+    stop_time(f);
+    watch_time(f);
+    upstream__todo(f);
+}
+
+void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
+{
+    enum upstream_failure failure;
+
+    if (f->state == FETCH_DEAD) {
+        upstream__fetch_drop(f);
+        return;
+    }
+    CHECK(f->state == FETCH_RUNNING);
+    leave_curl(f);
+    f->state = FETCH_STARTING; /* libcurl does not have it any more */
+    if (f->is_refused) {
+        f->wants_fresh = true;
+        attempt(f);
+        return;
+    }
+    failure = judge(f, result);
+    if (failure == UPSTREAM_FAILED_RESOLVE || failure == UPSTREAM_FAILED_CONNECT ||
+        failure == UPSTREAM_FAILED_TLS)
+        upstream__server_failed(f->server, now_ms(f));
+    if (failure != UPSTREAM_OK && take_retry(f, failure)) {
+        f->server = upstream__target_pick(f->target, f->server, now_ms(f));
+        f->wants_fresh = true;
+        attempt(f);
+        return;
+    }
+    finish(f, failure,
+           f->complaint != NULL   ? f->complaint
+           : f->error[0] != '\0' ? f->error
+                                  : curl_easy_strerror(result));
+}
+
+static void on_time(void *user)
+{
+    struct upstream_fetch *f = user;
+    int64_t due = due_ms(f);
+    curl_off_t uploaded = 0;
+
+    f->timer_due_ms = 0;
+    if (due > now_ms(f)) {
+        watch_time(f);
+        return;
+    }
+    if (f->state == FETCH_WAITING) {
+        finish(f, UPSTREAM_FAILED_OVERLOAD, "waited too long for a place under the ceiling");
+        return;
+    }
+    if (f->sent_ms == 0) {
+        fail(f, UPSTREAM_FAILED_CONNECT, "no connection in time");
+        if (f->state == FETCH_RUNNING)
+            upstream__fetch_ended(f, CURLE_OPERATION_TIMEDOUT);
+        else
+            finish(f, f->failure, f->complaint);
+        return;
+    }
+    curl_easy_getinfo(f->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+    if (!f->has_head && uploaded > f->uploaded) { /* it is still taking the request */
+        f->uploaded = uploaded;
+        f->moved_ms = now_ms(f);
+        f->timer_due_ms = f->moved_ms + f->target->first_byte_ms;
+        reactor_timer_start(f->upstream->reactor, &f->timer, f->target->first_byte_ms);
+        return;
+    }
+    finish(f, UPSTREAM_FAILED_TIMEOUT,
+           f->has_head ? "nothing more of the body for too long" : "no complete head in time");
+}
+
+/* What stays the same for all requests. */
+static void set_constants(struct upstream_fetch *f)
+{
+    CURL *e = f->easy;
+
+    curl_easy_setopt(e, CURLOPT_PRIVATE, f);
+    curl_easy_setopt(e, CURLOPT_SHARE, f->upstream->share);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, f->error);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);   /* the program ignores SIGPIPE; no alarm() for DNS */
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else cancelling waits for the resolver's thread */
+    curl_easy_setopt(e, CURLOPT_PROXY, "");      /* http_proxy of the environment must not count */
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
+    curl_easy_setopt(e, CURLOPT_HTTP_CONTENT_DECODING, 0L);
+    curl_easy_setopt(e, CURLOPT_HTTP_TRANSFER_DECODING, 1L);
+    curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(e, CURLOPT_CAPATH, NULL); /* a target's `ca` is the only one, not one more */
+    curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, (long)DNS_KEPT_S);
+    curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, LIMIT_UPSTREAM_IDLE_MS / 1000L);
+    curl_easy_setopt(e, CURLOPT_MAXLIFETIME_CONN, LIMIT_UPSTREAM_LIFE_MS / 1000L);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
+    curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, on_debug);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_request);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, f);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, f);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, f->upstream); /* sockets outlive fetches */
+}
+
+/* Of TLS the name in the URL is the one that the certificate must bear, so the address goes elsewhere. */
+static CURLcode set_server(struct upstream_fetch *f)
+{
+    const struct upstream_target *t = f->target;
+    char url[1024];
+    CURLcode rc;
+
+    if (!f->server->is_tls) {
+        curl_easy_setopt(f->easy, CURLOPT_CONNECT_TO, NULL);
+        return curl_easy_setopt(f->easy, CURLOPT_URL, f->server->url);
+    }
+    snprintf(url, sizeof(url), "https://%s:%s", t->sni != NULL ? t->sni : f->host_name,
+             f->server->port);
+    rc = curl_easy_setopt(f->easy, CURLOPT_URL, url);
+    if (rc == CURLE_OK)
+        rc = curl_easy_setopt(f->easy, CURLOPT_CAINFO, t->ca != NULL ? t->ca : f->upstream->ca);
+    curl_easy_setopt(f->easy, CURLOPT_CONNECT_TO, &f->server->connect_to);
+    curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYPEER, t->verify ? 1L : 0L);
+    curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, t->verify ? 2L : 0L);
+    return rc;
+}
+
+static CURLcode set_request(struct upstream_fetch *f)
+{
+    CURL *e = f->easy;
+    CURLcode rc = curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, f->request_target);
+
+    /* Each of these sets libcurl's idea of the method; the last one wins. */
+    curl_easy_setopt(e, CURLOPT_POSTFIELDS, f->body);
+    if (f->has_body)
+        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->body_bytes);
+    else
+        curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    if (f->is_head && !f->has_body)
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    if (rc == CURLE_OK)
+        rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, f->method);
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, f->fields);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)f->target->connect_ms);
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, f->wants_fresh ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 0L);
+    curl_easy_setopt(e, CURLOPT_VERBOSE, 0L);
+    return rc;
+}
+
+static void start(struct upstream_fetch *f)
+{
+    struct upstream *u = f->upstream;
+    CURLMcode mc;
+
+    if (f->server == NULL)
+        f->server = upstream__target_pick(f->target, NULL, now_ms(f));
+    if (set_server(f) != CURLE_OK || set_request(f) != CURLE_OK) {
+        finish(f, UPSTREAM_FAILED_OVERLOAD, "out of memory");
+        return;
+    }
+    u->in_curl = true;
+    mc = curl_multi_add_handle(u->multi, f->easy);
+    u->in_curl = false;
+    if (mc != CURLM_OK) {
+        finish(f, UPSTREAM_FAILED_OVERLOAD, curl_multi_strerror(mc));
+        return;
+    }
+    f->state = FETCH_RUNNING;
+}
+
+void upstream__fetch_work(struct upstream_fetch *f)
+{
+    switch (f->state) {
+    case FETCH_STARTING:
+        start(f);
+        return;
+    case FETCH_FAILING:
+        finish(f, UPSTREAM_FAILED_OVERLOAD, "the ceiling and its queue are full");
+        return;
+    case FETCH_DEAD:
+        upstream__fetch_drop(f);
+        return;
+    case FETCH_RUNNING:
+        CHECK(f->wants_resume);
+        f->wants_resume = false;
+        f->upstream->in_curl = true; /* it hands over what it has kept */
+        curl_easy_pause(f->easy, CURLPAUSE_CONT);
+        f->upstream->in_curl = false;
+        return;
+    case FETCH_SPARE:
+    case FETCH_WAITING:
+    case FETCH_ENDING:
+        break;
+    }
+    CHECK(f->state == FETCH_RUNNING); /* the others have nothing to do */
+}
+
+void upstream__fetch_turn(struct upstream_fetch *f)
+{
+    CHECK(f->state == FETCH_WAITING);
+    f->ticket = NULL; /* freed by who calls */
+    f->has_place = true;
+    metrics_add(METRIC_UPSTREAM_RUNNING, 1);
+    attempt(f);
+}
+
+/* Birth and public face. */
+
+enum err upstream__fetch_new(struct upstream *u, struct upstream_fetch **out)
+{
+    struct upstream_fetch *f = TAILQ_FIRST(&u->spare);
+
+    if (f != NULL) {
+        TAILQ_REMOVE(&u->spare, f, all);
+        u->spare_count--;
+        *out = f;
+        return ERR_OK;
+    }
+    f = calloc(1, sizeof(*f));
+    if (f == NULL)
+        return ERR_NOMEM;
+    f->easy = curl_easy_init();
+    if (f->easy == NULL) {
+        free(f);
+        return ERR_NOMEM;
+    }
+    f->upstream = u;
+    f->timer = (struct reactor_timer){.fire = on_time, .user = f};
+    head_init(&f->head);
+    if (u->ca == NULL)
+        curl_easy_getinfo(f->easy, CURLINFO_CAINFO, &u->ca);
+    set_constants(f);
+    *out = f;
+    return ERR_OK;
+}
+
+void upstream__fetch_free(struct upstream_fetch *f)
+{
+    CHECK(f->state == FETCH_SPARE);
+    curl_easy_cleanup(f->easy);
+    head_release(&f->head);
+    free(f);
+}
+
+static void reset(struct upstream_fetch *f)
+{
+    arena_init(&f->arena, f->lent, sizeof(f->lent), REQUEST_BYTES_MAX);
+    f->server = NULL;
+    f->socket = NULL;
+    f->wants_fresh = false;
+    f->sent = f->retries = 0;
+    f->sends_granted = 1;
+    f->has_head = f->is_whole = f->is_paused = f->wants_resume = false;
+    f->body_received = 0;
+    f->sent_ms = 0;
+    f->started_ms = now_ms(f);
+}
+
+enum err upstream_fetch(struct upstream *u, const struct upstream_request *rq,
+                        const struct upstream_events *ev, void *user, struct upstream_fetch **out)
+{
+    struct upstream_fetch *f;
+    enum err e = upstream__fetch_new(u, &f);
+
+    if (e != ERR_OK)
+        return e;
+    reset(f);
+    TAILQ_INSERT_TAIL(&u->running, f, all);
+    f->target = upstream_target_ref(rq->target);
+    f->events = *ev;
+    f->user = user;
+    e = upstream__request_copy(f, rq);
+    if (e != ERR_OK) {
+        make_spare(f);
+        return e;
+    }
+    switch (upstream__target_enter(f->target, f, u->reactor, &f->ticket)) {
+    case UPSTREAM_TURN_NOW:
+        f->has_place = true;
+        metrics_add(METRIC_UPSTREAM_RUNNING, 1);
+        attempt(f);
+        break;
+    case UPSTREAM_TURN_LATER:
+        f->state = FETCH_WAITING;
+        watch_time(f);
+        break;
+    case UPSTREAM_TURN_NEVER:
+        f->state = FETCH_FAILING;
+        upstream__todo(f);
+        break;
+    }
+    *out = f;
+    return ERR_OK;
+}
+
+void upstream_resume(struct upstream_fetch *f)
+{
+    if (!f->is_paused || f->state != FETCH_RUNNING)
+        return;
+    f->is_paused = false;
+    f->wants_resume = true;
+    f->moved_ms = now_ms(f);
+    watch_time(f);
+    upstream__todo(f);
+}
+
+void upstream_cancel(struct upstream_fetch *f)
+{
+    if (f->state == FETCH_ENDING || f->state == FETCH_DEAD)
+        return; /* from inside its own done(): it goes anyway */
+    if (f->upstream->in_curl && f->state == FETCH_RUNNING) {
+        f->state = FETCH_DEAD;
+        upstream__todo(f);
+        return;
+    }
+    upstream__fetch_drop(f);
+}

@@ -1,0 +1,123 @@
+#include "upstream/upstream_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/limits.h"
+
+enum { METHOD_BYTES_MAX = 64, HOST_FIELD_BYTES_MAX = 300 };
+
+static bool is_target(struct slice s)
+{
+    if (s.n == 0 || s.n > LIMIT_TARGET_BYTES || (s.p[0] != '/' && !slice_eq(s, SLICE("*"))))
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+
+        if (c <= ' ' || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * Said by us or by libcurl, so never taken from the list: the message is framed anew, and a body that is
+ * here in whole asks for no 100 first.
+ */
+static bool is_ours(struct slice name)
+{
+    static const struct slice ours[] = {
+        {"host", 4},   {"content-length", 14},    {"connection", 10},
+        {"expect", 6}, {"transfer-encoding", 17},
+    };
+
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        if (slice_eq_nocase(name, ours[i]))
+            return true;
+    }
+    return false;
+}
+
+/* libcurl writes "Name: value" as it stands, "Name;" as an empty field, and "Name:" means: do not add it yourself. */
+static enum err add_line(struct upstream_fetch *f, struct curl_slist ***end, struct slice name,
+                         struct slice between, struct slice value)
+{
+    struct curl_slist *item = arena_zalloc(&f->arena, sizeof(*item));
+    char *p = arena_alloc(&f->arena, name.n + between.n + value.n + 1);
+
+    if (item == NULL || p == NULL)
+        return ERR_NOMEM;
+    item->data = p;
+    memcpy(p, name.p, name.n);
+    p += name.n;
+    memcpy(p, between.p, between.n);
+    p += between.n;
+    if (value.n > 0)
+        memcpy(p, value.p, value.n);
+    p[value.n] = '\0';
+    **end = item;
+    *end = &item->next;
+    return ERR_OK;
+}
+
+static enum err copy_fields(struct upstream_fetch *f, const struct upstream_request *rq)
+{
+    static const char *const unwanted[] = {"Accept", "Content-Type", "User-Agent"};
+    struct curl_slist **end = &f->fields;
+    enum err e = add_line(f, &end, SLICE("Host"), SLICE(": "), rq->host);
+
+    for (size_t i = 0; rq->fields != NULL && i < rq->fields->count; i++) {
+        const struct http_field *x = &rq->fields->item[i];
+        struct slice value = slice_trim(x->value);
+
+        if (!http_is_token(x->name) || !http_is_field_value(x->value))
+            return ERR_INVALID;
+        if (e == ERR_OK && !is_ours(x->name))
+            e = add_line(f, &end, x->name, value.n > 0 ? SLICE(": ") : SLICE(";"), value);
+    }
+    for (size_t i = 0; e == ERR_OK && i < sizeof(unwanted) / sizeof(unwanted[0]); i++) {
+        struct slice name = slice_of(unwanted[i]);
+        bool is_given = false;
+
+        for (size_t j = 0; rq->fields != NULL && j < rq->fields->count && !is_given; j++)
+            is_given = slice_eq_nocase(rq->fields->item[j].name, name);
+        if (!is_given)
+            e = add_line(f, &end, name, SLICE(":"), (struct slice){NULL, 0});
+    }
+    return e;
+}
+
+/* The name the certificate must be for: Host without its port. */
+static struct slice name_of(struct slice host)
+{
+    size_t end = slice_index(host, ']');
+
+    end = end == host.n ? 0 : end;
+    return slice_head(host, end + slice_index(slice_from(host, end), ':'));
+}
+
+enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_request *rq)
+{
+    if (!http_is_token(rq->method) || rq->method.n > METHOD_BYTES_MAX ||
+        !is_target(rq->request_target) || rq->host.n == 0 || rq->host.n > HOST_FIELD_BYTES_MAX ||
+        !http_is_field_value(rq->host))
+        return ERR_INVALID;
+    f->is_head = slice_eq(rq->method, SLICE("HEAD"));
+    f->has_body = rq->has_body;
+    f->is_stream = rq->stream;
+    f->is_idempotent = rq->is_idempotent;
+    f->method = arena_text(&f->arena, rq->method);
+    f->request_target = arena_text(&f->arena, rq->request_target);
+    f->host_name = arena_text(&f->arena, name_of(rq->host));
+    if (f->method == NULL || f->request_target == NULL || f->host_name == NULL)
+        return ERR_NOMEM;
+    if (rq->has_body) {
+        f->body = malloc(rq->body.n + 1); /* never NULL: libcurl takes NULL for "read it from stdin" */
+        if (f->body == NULL)
+            return ERR_NOMEM;
+        if (rq->body.n > 0)
+            memcpy(f->body, rq->body.p, rq->body.n);
+        f->body_bytes = rq->body.n;
+    }
+    return copy_fields(f, rq);
+}

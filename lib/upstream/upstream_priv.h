@@ -1,0 +1,233 @@
+/* upstream, inside: what the files of this folder share. */
+#ifndef UPSTREAM_UPSTREAM_PRIV_H
+#define UPSTREAM_UPSTREAM_PRIV_H
+
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "base/arena.h"
+#include "base/reactor.h"
+#include "upstream/head.h"
+#include "upstream/retry.h"
+#include "upstream/upstream.h"
+
+/* target.c: servers, the ceiling with its queue, the budget of retries. */
+
+struct upstream_server {
+    /* Fixed at birth, any thread may read. */
+    char *url;  /* owned; scheme://host:port, for libcurl and for people */
+    char *port; /* inside url */
+    bool is_tls;
+    struct curl_slist connect_to; /* "::host:port": where to connect, whatever the certificate is for */
+
+    /* 0: in use.  Else nobody tries it before; the first to come then moves it on, and tries. */
+    _Atomic int64_t rests_until_ms;
+};
+
+/* A place in the queue of a target. */
+struct upstream_ticket {
+    struct reactor_message message; /* "it is your turn"; first member */
+    struct upstream_target *target; /* counted */
+    struct reactor *reactor;        /* of the fetch; lives until the message has run */
+    struct upstream_fetch *fetch;   /* NULL: it does not wait any more; its worker only */
+
+    /* Under the target's lock. */
+    TAILQ_ENTRY(upstream_ticket) link;
+    bool is_called; /* out of the queue, the message is under way */
+};
+
+struct upstream_target {
+    /* Fixed at birth, any thread may read. */
+    char *name, *sni, *ca; /* owned; sni and ca may be NULL */
+    bool verify, allow_local;
+    unsigned connections_max, queue_max;
+    int64_t connect_ms, first_byte_ms, idle_ms;
+    size_t servers_count;
+    struct upstream_server *server; /* owned */
+
+    atomic_size_t refs;
+    atomic_size_t turn;   /* which server is next; order does not matter, so relaxed */
+    atomic_long sockets;  /* open to its servers, idle ones too; a number to go by, so relaxed */
+
+    /* Shared, under `lock`. */
+    pthread_mutex_t lock;
+    unsigned running, queued;
+    TAILQ_HEAD(, upstream_ticket) queue;
+    struct retry_budget budget;
+};
+
+enum upstream_turn { UPSTREAM_TURN_NOW, UPSTREAM_TURN_LATER, UPSTREAM_TURN_NEVER };
+
+/*
+ * Ask for a place under the ceiling, for one fetch.  LATER: *out is the fetch's ticket; when its turn
+ * has come, upstream__fetch_turn() is called on its worker.  The place is given back with upstream__target_leave().
+ */
+enum upstream_turn upstream__target_enter(struct upstream_target *t, struct upstream_fetch *f,
+                                          struct reactor *r, struct upstream_ticket **out);
+void upstream__target_leave(struct upstream_target *t);
+void upstream__ticket_drop(struct upstream_ticket *k); /* the fetch does not wait any more */
+
+bool upstream__target_take_retry(struct upstream_target *t, int64_t now_ms);
+
+/* The next server in turn that does not rest; with `failed` (may be NULL) the one after it. */
+struct upstream_server *upstream__target_pick(struct upstream_target *t,
+                                              const struct upstream_server *failed, int64_t now_ms);
+void upstream__server_failed(struct upstream_server *s, int64_t now_ms);
+void upstream__server_works(struct upstream_server *s);
+
+/* sockets.c: what we must know of a connection and libcurl does not tell. */
+
+struct upstream_socket {
+    int fd;
+    struct upstream_target *target; /* that opened it; counted */
+    const struct upstream_fetch *opener; /* whose it is until it has a name; never followed */
+    struct upstream_fetch *fetch;        /* that uses it; NULL while idle */
+    bool was_used, is_local;
+    int64_t idle_since_ms, keep_ms; /* keep_ms: what the origin allows */
+    int local_port, peer_port;      /* 0: not known yet */
+    char local_ip[INET6_ADDRSTRLEN + 16], peer_ip[INET6_ADDRSTRLEN + 16]; /* room for %zone */
+    struct upstream_socket *next_fd, *next_port;
+};
+
+enum { SOCKET_BUCKETS = 256 };
+
+struct upstream_sockets {
+    struct upstream_socket *by_fd[SOCKET_BUCKETS], *by_port[SOCKET_BUCKETS]; /* owned by by_fd */
+};
+
+/* The two ends of a connection, as libcurl names them. */
+struct upstream_ends {
+    const char *local_ip, *peer_ip;
+    int local_port, peer_port;
+};
+
+/* Open one for `f`; -1 when it cannot be had, or the address is local and must not be. */
+int upstream__socket_open(struct upstream_sockets *all, struct upstream_fetch *f,
+                          const struct curl_sockaddr *to);
+void upstream__socket_close(struct upstream_sockets *all, int fd);
+
+/* The socket between these ends: one in use before, or one that `f` has opened.  NULL: none. */
+struct upstream_socket *upstream__socket_find(struct upstream_sockets *all,
+                                              const struct upstream_fetch *f,
+                                              const struct upstream_ends *ends);
+
+/* May an idle connection carry another request: has the peer neither ended it nor sent anything, nor will it soon? */
+bool upstream__socket_is_fit(const struct upstream_socket *s, bool is_idempotent, int64_t now_ms);
+
+/* fetch.c */
+
+/*
+ * Life of a fetch
+ *   WAITING    for its turn under the target's ceiling; has a ticket
+ *   FAILING    the queue was full; the loop will say so
+ *   STARTING   has its turn; the loop will give it to libcurl
+ *   RUNNING    libcurl has it
+ *   DEAD       cancelled from inside libcurl; the loop takes it out
+ *   ENDING     done() is being called
+ *   SPARE      its memory and easy handle wait for the next
+ * WAITING | FAILING | STARTING -> STARTING -> RUNNING -> ENDING -> SPARE; RUNNING -> STARTING for another attempt;
+ * cancelling leads to SPARE from everywhere but ENDING.
+ */
+enum fetch_state {
+    FETCH_SPARE,
+    FETCH_WAITING,
+    FETCH_FAILING,
+    FETCH_STARTING,
+    FETCH_RUNNING,
+    FETCH_DEAD,
+    FETCH_ENDING,
+};
+
+enum { FETCH_LENT_BYTES = 2048 };
+
+struct upstream_fetch {
+    struct upstream *upstream;
+    CURL *easy; /* owned; as long as the fetch's memory */
+    enum fetch_state state;
+    TAILQ_ENTRY(upstream_fetch) all, todo;
+    bool is_in_todo;
+    struct upstream_events events;
+    void *user;
+    struct upstream_ticket *ticket; /* owned while WAITING */
+    bool has_place;                 /* under the target's ceiling */
+
+    /* The request. */
+    struct upstream_target *target; /* counted */
+    struct arena arena;
+    char *method, *request_target, *host_name; /* of the arena; host_name: Host without its port */
+    struct curl_slist *fields;                 /* of the arena */
+    char *body;                                /* owned */
+    size_t body_bytes;
+    bool has_body, is_head, is_stream, is_idempotent;
+
+    /* The attempt. */
+    struct upstream_server *server;
+    struct upstream_socket *socket; /* once the request is on a connection */
+    bool wants_fresh;               /* a new connection */
+    bool is_refused; /* this connection is not fit, or an attempt is one too many: on_request() said no */
+    unsigned sent, sends_granted, retries;
+    curl_off_t uploaded;
+
+    /* The answer. */
+    struct head head;
+    struct head_framing framing;
+    bool has_head, is_whole; /* is_whole: all there is to know, though libcurl would go on */
+    bool is_paused, wants_resume;
+    uint64_t body_received;
+    enum upstream_failure failure; /* what a callback found out; UPSTREAM_OK: ask libcurl */
+    const char *complaint;         /* static text */
+
+    /* Time. */
+    struct reactor_timer timer;
+    int64_t timer_due_ms; /* 0: not running */
+    int64_t started_ms, sent_ms, moved_ms;
+
+    char error[CURL_ERROR_SIZE];
+    char lent[FETCH_LENT_BYTES];
+};
+
+NODISCARD enum err upstream__fetch_new(struct upstream *u, struct upstream_fetch **out);
+void upstream__fetch_free(struct upstream_fetch *f); /* a SPARE one */
+
+/* Outside of libcurl only. */
+void upstream__fetch_work(struct upstream_fetch *f);                  /* what it is in `todo` for */
+void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result); /* libcurl is through with it */
+void upstream__fetch_drop(struct upstream_fetch *f);                  /* without a callback */
+void upstream__fetch_turn(struct upstream_fetch *f);                  /* its ticket has come up */
+
+/* request.c: put the request into f's arena.  ERR_INVALID, ERR_NOMEM. */
+NODISCARD enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_request *rq);
+
+/* loop.c */
+
+enum { SPARE_MAX = 64 }; /* fetches kept for the next: about 12 KiB each, 0.8 MiB a worker */
+
+TAILQ_HEAD(upstream_list, upstream_fetch);
+
+struct upstream {
+    struct reactor *reactor;
+    struct reactor_watch *watch; /* on `epoll` */
+    struct reactor_timer kick;
+    bool is_kicked;
+    int epoll, timer; /* owned; -1: not open */
+    CURLM *multi;     /* owned */
+    CURLSH *share;    /* owned; TLS sessions */
+    const char *ca;   /* the system's; may be NULL */
+
+    bool in_curl;       /* libcurl is on the stack: no call into it */
+    bool is_running;    /* run() is on the stack: no kick needed */
+    bool curl_is_due;   /* libcurl asked to be called at once */
+    int64_t armed_us;   /* when `timer` fires; 0: it does not */
+
+    struct upstream_list running, todo, spare; /* `running`: all but spare ones */
+    size_t spare_count, todo_count;
+    struct upstream_sockets sockets;
+};
+
+void upstream__todo(struct upstream_fetch *f);   /* the loop will call upstream__fetch_work() */
+void upstream__undo(struct upstream_fetch *f);   /* no more */
+
+#endif
