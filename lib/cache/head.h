@@ -1,0 +1,43 @@
+/*
+ * head: what is kept of a response beside its body: status, fields, and the arithmetic of its freshness.
+ *
+ * The opaque `head` of the store's objects.  Bytes read back are from the disk and may be anything: decoding checks every
+ * length.  Pure.
+ */
+#ifndef CACHE_HEAD_H
+#define CACHE_HEAD_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "cache/decide.h"
+
+struct head {
+    int status;
+    struct freshness freshness;
+    bool no_cache, forbids_stale, is_immutable;
+    enum cache_reason lifetime_by;
+    uint32_t rule_line;       /* of the rule that gave the lifetime; 0: none */
+    struct slice vary;        /* as vary_list() wrote it; empty: none */
+    struct http_fields fields; /* end-to-end ones, without Age */
+};
+
+/* Append the encoding to `out`, which fails at its ceiling.  `boot` is clock_boot(). */
+void head_encode(const struct head *h, uint32_t boot, struct buf *out);
+
+/*
+ * Decode; slices point into `bytes`, the field list lies in the arena.  A head of another boot has
+ * freshness.received.mono_ms == FRESHNESS_ABSENT.  ERR_CORRUPT, ERR_LIMIT (the arena is full).
+ */
+NODISCARD enum err head_decode(struct slice bytes, uint32_t boot, struct arena *a, struct head *out);
+
+/* What decide_request() wants to know of it. */
+void head_facts(const struct head *h, bool soft_purged, struct stored_facts *out);
+
+/*
+ * Bring a stored head up to date with the fields of a 304 (RFC 9111 section 3.2): every name in the 304 replaces all lines
+ * of that name, but Content-Length, Content-Encoding, Content-Range, Transfer-Encoding and Set-Cookie stay as stored.  The result's list lies in the
+ * arena and borrows from both.  ERR_LIMIT.
+ */
+NODISCARD enum err head_freshen(const struct http_fields *stored, const struct http_fields *update, struct arena *a, struct http_fields *out);
+
+#endif

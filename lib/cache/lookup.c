@@ -1,0 +1,85 @@
+/* What is stored for a request: the base row, or the variant that it leads to; judged, decoded, and ready to be decided about. */
+#include "base/clock.h"
+#include "base/limits.h"
+#include "cache/cache_priv.h"
+#include "cache/variant.h"
+
+/* A damaged head is a miss: the store's checksum held, so it was written by another version of this code. */
+static enum err take_hit(struct lookup *l, uint64_t variant, struct arena *a)
+{
+    enum err e = head_decode(l->hit.head, clock_boot(), a, &l->head);
+
+    if (e != ERR_OK)
+        return e;
+    l->found = true;
+    l->variant = variant;
+    head_facts(&l->head, l->hit.is_stale, &l->facts);
+    return ERR_OK;
+}
+
+static enum err get(struct cache *c, struct store_reader *r, struct lookup *l, uint64_t variant, struct arena *a)
+{
+    struct store_key key = {.host = l->host, .text = l->text, .variant = variant};
+    enum err e = store_get(r, &key, a, &l->hit);
+
+    if (e == ERR_OK && !l->hit.is_marker) {
+        e = take_hit(l, variant, a);
+        if (e != ERR_OK && l->hit.pinned)
+            store_unpin(c->store, l->hit.objid);
+    }
+    return e;
+}
+
+/* Of several lists the newest that matches (RFC 9111 section 4.1). */
+static enum err find_variant(struct cache *c, struct store_reader *r, struct lookup *l, const struct http_fields *fields, struct arena *a)
+{
+    struct variant_lists lists;
+    struct buf scratch;
+    enum err e = variant_lists_read(l->hit.head, &lists);
+    uint64_t newest = 0;
+
+    if (e != ERR_OK)
+        return ERR_NOT_FOUND;
+    buf_init(&scratch, 4 * LIMIT_HEAD_BYTES);
+    e = ERR_NOT_FOUND;
+    for (size_t i = 0; i < lists.count && e != ERR_OK && e != ERR_LIMIT; i++) {
+        uint64_t v = variant_of(lists.list[i], fields, &scratch);
+
+        if (i == 0)
+            newest = v;
+        e = get(c, r, l, v, a);
+    }
+    buf_release(&scratch);
+    if (e != ERR_OK) {
+        l->vary_missed = lists.count > 0;
+        l->variant = newest;
+    }
+    return e;
+}
+
+enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
+                    struct slice host, struct slice target, const struct http_fields *fields, struct arena *a, struct lookup *out)
+{
+    enum err e;
+
+    *out = (struct lookup){.host = host};
+    out->target = site_target(site, target, a);
+    if (out->target.p == NULL)
+        return ERR_LIMIT;
+    out->text = site_key(site, is_https, host, out->target, a);
+    if (out->text.p == NULL)
+        return ERR_LIMIT;
+    e = get(c, r, out, 0, a);
+    if (e == ERR_OK && out->hit.is_marker)
+        e = find_variant(c, r, out, fields, a);
+    out->facts.vary_missed = out->vary_missed;
+    /* damaged and unreadable objects are misses: the origin has them */
+    return e == ERR_LIMIT ? ERR_LIMIT : ERR_OK;
+}
+
+void lookup_release(struct cache *c, struct lookup *l)
+{
+    if (l->found && l->hit.pinned)
+        store_unpin(c->store, l->hit.objid);
+    l->hit.pinned = false;
+}

@@ -1,0 +1,96 @@
+/* What a request says to the upstream: its own fields, less what belongs to this hop or is not to be believed, plus what we know. */
+#include "cache/cache_priv.h"
+
+#include "base/limits.h"
+#include "purge/purge.h"
+
+/* Room for the fields that are added here. */
+enum { FIELDS_MAX = LIMIT_FIELDS + 16 };
+
+/* A fetch that may be stored or shared asks for the whole, whatever its first client has. */
+static bool is_condition(struct slice name)
+{
+    return slice_eq(name, SLICE("if-none-match")) || slice_eq(name, SLICE("if-modified-since")) ||
+           slice_eq(name, SLICE("if-range")) || slice_eq(name, SLICE("range"));
+}
+
+/* Framing and routing are made anew for the next hop; Expect is answered here. */
+static bool is_made_anew(struct slice name)
+{
+    return slice_eq(name, SLICE("host")) || slice_eq(name, SLICE("content-length")) || slice_eq(name, SLICE("expect"));
+}
+
+static struct slice arena_print(struct arena *a, struct buf *b)
+{
+    struct slice s = b->failed ? (struct slice){0} : arena_dup(a, buf_slice(b));
+
+    b->n = 0;
+    return s;
+}
+
+static enum err add(struct http_fields *out, struct arena *a, struct slice name, struct slice value)
+{
+    return value.p == NULL ? ERR_LIMIT : http_fields_add(out, a, FIELDS_MAX, name, value);
+}
+
+/* Via and CDN-Loop are lists: a line of our own behind theirs says the same as joining. */
+static enum err add_our_own(struct cache *c, const struct cache_request *rq, struct arena *a, struct http_fields *out)
+{
+    struct buf b;
+    enum err e;
+
+    buf_init(&b, LIMIT_HEAD_BYTES);
+    buf_addf(&b, "%s %.*s", rq->via, (int)c->node.n, c->node.p);
+    e = add(out, a, SLICE("via"), arena_print(a, &b));
+    if (e == ERR_OK) {
+        buf_addf(&b, "%016llx", (unsigned long long)purge_cluster_id(c->purge));
+        e = add(out, a, SLICE("cdn-loop"), arena_print(a, &b));
+    }
+    buf_release(&b);
+    if (e == ERR_OK)
+        e = add(out, a, SLICE("x-forwarded-for"), rq->client);
+    if (e == ERR_OK)
+        e = add(out, a, SLICE("x-forwarded-proto"), rq->is_https ? SLICE("https") : SLICE("http"));
+    if (e == ERR_OK)
+        e = add(out, a, SLICE("x-forwarded-host"), rq->host);
+    if (e == ERR_OK)
+        e = add(out, a, SLICE("x-request-id"), rq->id);
+    return e;
+}
+
+/* The stored validators, byte for byte (RFC 9111 section 4.3.1). */
+static enum err add_validators(const struct lookup *l, struct arena *a, struct http_fields *out)
+{
+    struct slice etag = http_fields_value(&l->head.fields, SLICE("etag"));
+    struct slice modified = http_fields_value(&l->head.fields, SLICE("last-modified"));
+    enum err e = ERR_OK;
+
+    if (etag.p != NULL)
+        e = add(out, a, SLICE("if-none-match"), etag);
+    if (e == ERR_OK && modified.p != NULL)
+        e = add(out, a, SLICE("if-modified-since"), modified);
+    return e;
+}
+
+enum err request_fields_make(struct cache *c, const struct cache_request *rq, const struct lookup *l, bool is_pass,
+                             bool is_validation, struct arena *a, struct http_fields *out)
+{
+    struct http_fields own = {0};
+    enum err e = ERR_OK;
+
+    /* first by Connection's own list, and on a copy: the caller's are still needed */
+    for (size_t i = 0; i < rq->fields->count && e == ERR_OK; i++)
+        e = http_fields_add(&own, a, FIELDS_MAX, rq->fields->item[i].name, rq->fields->item[i].value);
+    http_fields_remove_hop_by_hop(&own);
+    *out = (struct http_fields){0};
+    for (size_t i = 0; i < own.count && e == ERR_OK; i++) {
+        struct slice name = own.item[i].name;
+
+        if (is_made_anew(name) || (!is_pass && is_condition(name)) || !site_field_goes_upstream(rq->site, name))
+            continue;
+        e = http_fields_add(out, a, FIELDS_MAX, name, own.item[i].value);
+    }
+    if (e == ERR_OK && is_validation)
+        e = add_validators(l, a, out);
+    return e == ERR_OK ? add_our_own(c, rq, a, out) : e;
+}
