@@ -32,6 +32,9 @@ struct admin_response {
     int status;
     const char *content_type; /* static */
     const char *location;     /* static or NULL */
+    const char *allow;        /* value of the field Allow; static or NULL */
+    const char *challenge;    /* value of the field WWW-Authenticate; static or NULL */
+    unsigned retry_after_s;   /* value of the field Retry-After; 0: none */
     struct buf body;          /* owned by the caller, initialised by admin_handle(), ends with buf_release() */
 };
 
@@ -44,7 +47,7 @@ struct admin_backend {
      * ERR_NOT_FOUND: no site has that host.  ERR_INVALID: no URL.
      */
     enum err (*explain)(void *user, struct slice url, struct slice fields, struct buf *out);
-    /* One line of `ls` about a stored head: age, ttl in seconds, status. False when it is none of ours. */
+    /* One line of `ls` about a stored head: age and lifetime left in seconds (negative when stale), status. False when it is none of ours. */
     bool (*head_facts)(void *user, struct slice head, int64_t *age_s, int64_t *ttl_s, int *status);
     void *user;
 };

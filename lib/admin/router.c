@@ -1,0 +1,155 @@
+/* From method and path to a handler; and what all answers have in common. */
+#include "admin/admin.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admin/admin_priv.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/limits.h"
+
+enum { SENTENCE_BYTES = 1024 };
+
+enum need { NEED_NOTHING, NEED_READ, NEED_PURGE };
+
+static const struct route {
+    struct slice method, path;
+    enum need need;
+    bool wants_json;
+    void (*handle)(struct admin_call *c);
+} routes[] = {
+    {SLICE("GET"), SLICE("/healthz"), NEED_NOTHING, false, admin__healthz},
+    {SLICE("GET"), SLICE("/readyz"), NEED_READ, false, admin__readyz},
+    {SLICE("GET"), SLICE("/status"), NEED_READ, false, admin__status},
+    {SLICE("GET"), SLICE("/metrics"), NEED_READ, false, admin__metrics},
+    {SLICE("GET"), SLICE("/ls"), NEED_READ, false, admin__ls},
+    {SLICE("POST"), SLICE("/explain"), NEED_READ, true, admin__explain},
+    {SLICE("POST"), SLICE("/purge"), NEED_PURGE, true, admin__purge},
+};
+
+void admin__refuse(struct admin_call *c, int status, const char *format, ...)
+{
+    char sentence[SENTENCE_BYTES];
+    struct buf *body = &c->response->body;
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(sentence, sizeof(sentence), format, ap);
+    va_end(ap);
+    body->n = 0; /* what a handler had begun to write */
+    body->failed = false;
+    c->response->status = status;
+    c->response->content_type = "application/json";
+    buf_add(body, SLICE("{\"error\":\""));
+    buf_add_json(body, slice_of(sentence));
+    buf_add(body, SLICE("\"}\n"));
+}
+
+static bool is_allowed(const struct admin_call *c, enum need need)
+{
+    const struct config_token *token = c->who.token == NULL ? NULL : c->who.token->config;
+
+    if (token == NULL || need == NEED_NOTHING)
+        return true;
+    return need == NEED_READ ? token->may_read : token->may_purge;
+}
+
+static bool has_json(const struct admin_request *rq)
+{
+    struct slice type = slice_head(rq->content_type, slice_index(rq->content_type, ';'));
+
+    return slice_eq_nocase(slice_trim(type), SLICE("application/json"));
+}
+
+static void run(struct admin_call *c, const struct route *r)
+{
+    if (!is_allowed(c, r->need))
+        admin__refuse(c, 403,
+                      "the token %s may not do this; give it the kind %s in the tokens file",
+                      c->who.token->config->name, r->need == NEED_READ ? "read" : "purge");
+    else if (c->request->body.n > LIMIT_REQUEST_BODY_BYTES)
+        admin__refuse(c, 413, "the body has more than %llu bytes; send it in several requests",
+                      LIMIT_REQUEST_BODY_BYTES);
+    else if (r->wants_json && !has_json(c->request))
+        admin__refuse(c, 415, "send JSON, with the field Content-Type: application/json");
+    else
+        r->handle(c);
+}
+
+static void route(struct admin_call *c)
+{
+    const struct admin_request *rq = c->request;
+    const struct route *other = NULL;
+
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+        const struct route *r = &routes[i];
+
+        if (!slice_eq(rq->path, r->path))
+            continue;
+        if (!slice_eq(rq->method, r->method)) {
+            other = r;
+            continue;
+        }
+        run(c, r);
+        return;
+    }
+    if (other == NULL) {
+        admin__refuse(c, 404,
+                      "there is nothing here; ask /status, /metrics, /readyz, /healthz, /ls, "
+                      "/explain or /purge");
+        return;
+    }
+    c->response->allow = other->method.p;
+    admin__refuse(c, 405, "use %s here", other->method.p);
+}
+
+void admin_handle(struct admin *a, const struct admin_request *rq, struct admin_response *out)
+{
+    struct admin_call c = {.admin = a, .request = rq, .response = out};
+
+    *out = (struct admin_response){.status = 200, .content_type = "text/plain; charset=utf-8"};
+    buf_init(&out->body, ADMIN_ANSWER_BYTES_MAX);
+    if (slice_eq(rq->path, SLICE("/healthz")) && slice_eq(rq->method, SLICE("GET")))
+        admin__healthz(&c); /* for load balancers, which have no token */
+    else if (a->config == NULL)
+        admin__refuse(&c, 503, "no configuration is loaded yet; try again in a second");
+    else if (admin__authenticate(&c))
+        route(&c);
+    if (out->body.failed)
+        admin__refuse(&c, 503, "the answer does not fit into memory; ask for less");
+}
+
+enum err admin_new(const struct admin_options *opt, struct admin **out)
+{
+    struct admin *a = calloc(1, sizeof(*a));
+    enum err e;
+
+    CHECK(opt->purge != NULL);
+    CHECK(opt->store != NULL);
+    if (a == NULL)
+        return ERR_NOMEM;
+    a->opt = *opt;
+    a->now_ms = clock_mono_ms;
+    a->started_ms = clock_mono_ms();
+    e = store_reader_new(opt->store, &a->reader);
+    if (e != ERR_OK) {
+        admin_free(a);
+        return e;
+    }
+    *out = a;
+    return ERR_OK;
+}
+
+void admin_free(struct admin *a)
+{
+    if (a == NULL)
+        return;
+    store_reader_free(a->reader);
+    sites_free(a->sites);
+    free(a->site_list);
+    free(a->tokens);
+    config_unref(a->config);
+    free(a);
+}
