@@ -150,6 +150,8 @@ NODISCARD enum err store_read(struct store_reader *r, uint64_t objid, uint64_t o
 /* Are all pages of the `bytes` from `offset` in memory now?  A hint: one may be lost meanwhile. */
 bool store_is_resident(struct store_reader *r, uint64_t objid, uint64_t offset, uint64_t bytes);
 
+/* Pin an object that is being put, before it can be evicted: its writer's readers may lag behind.  Any thread. */
+void store_pin(struct store *s, uint64_t objid);
 void store_unpin(struct store *s, uint64_t objid); /* any thread */
 
 /* ---- writing: any thread may begin; then one thread per put, until publish or abort ---- */
