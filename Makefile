@@ -53,6 +53,10 @@ $(B)/selvage: $(cli_obj) $(B)/libselvage.a
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(B)/tests/unit/test_server_%: $(B)/tests/unit/test_server_%.o $(helpers:%.c=$(B)/%.o) $(guard_obj) $(B)/libselvage.a
+	@echo '  LD      $@'
+	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
 $(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(helpers:%.c=$(B)/%.o) $(B)/libselvage.a
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)

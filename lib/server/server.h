@@ -5,8 +5,9 @@
  * a libh2o loop of its own; the ctl thread with the admin listener and the purge
  * journal; the main thread for signals, reload and drain.
  *
- * Life: server_new() checks everything and binds (so that a wrong file or a taken port is told before
- * anything runs), server_run() starts the threads and returns after SIGTERM or SIGINT and the drain.
+ * Life: server_prepare() before any other thread; server_new() checks everything and binds (so that
+ * a wrong file or a taken port is told before anything runs), server_run() starts the threads and
+ * returns after SIGTERM or SIGINT and the drain.
  */
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
@@ -25,14 +26,32 @@ struct server_options {
     const char *version;
 };
 
-/*
- * Open `ctl` and the store, load certificates, probe and bind all listeners.  On failure `why` gets one line for a person, saying what to do.
- */
-NODISCARD enum err server_new(const struct server_options *opt, struct server **out, struct buf *why);
+/* Block the signals that server_run() waits for, in this thread and all that it will start; ignore
+ * SIGPIPE. */
+void server_prepare(void);
 
-/* Serve until SIGTERM or SIGINT, then drain.  0, or 1 when a thread could not be started. */
+/*
+ * Check what server_new() would need of `c` beyond its grammar: certificates and origins.  For
+ * --check. ERR_INVALID: `why` gets a line for a person.  ERR_NOMEM.
+ */
+NODISCARD enum err server_check(struct config *c, struct buf *why);
+
+/*
+ * Open `ctl` and the store, load certificates, probe and bind all listeners.  On failure `why` gets
+ * one line for a person, saying what to do.
+ */
+NODISCARD enum err server_new(const struct server_options *opt, struct server **out,
+                              struct buf *why);
+
+/*
+ * Serve until SIGTERM or SIGINT, then drain.  0, or 1 when a thread could not be started.
+ *
+ * When the drain's deadline passes with requests still open, or a worker has lost its way, this
+ * ends the process with status 0 instead of returning: nothing may be freed under them, and what is
+ * queued for the disk has been written.
+ */
 int server_run(struct server *s);
 
-void server_free(struct server *s);
+void server_free(struct server *s); /* NULL is fine */
 
 #endif

@@ -42,11 +42,11 @@ struct snapshot_origin {
 
 struct snapshot {
     _Atomic unsigned refs;
-    struct config *config;   /* a reference */
-    struct site *site;       /* owned; config->sites_count of them */
+    struct config *config;          /* a reference */
+    struct site *site;              /* owned; config->sites_count of them */
     struct snapshot_origin *origin; /* owned; beside `site` */
-    struct sites *sites;     /* owned */
-    struct tls *tls;         /* owned; NULL when no listener has certificates */
+    struct sites *sites;            /* owned */
+    struct tls *tls;                /* owned; NULL when no listener has certificates */
 };
 
 /* Build from `c` (a reference is taken).  On failure `why` gets the lines for a person. */
@@ -54,7 +54,10 @@ NODISCARD enum err snapshot_new(struct config *c, struct snapshot **out, struct 
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* NULL is fine; any thread */
 
-/* ---- tls.c: certificates by name ---- */
+/* The largest max_request_body of its sites: libh2o knows one limit for all of them. */
+uint64_t snapshot_request_body_max(const struct snapshot *s);
+
+/* ---- tls.c: certificates by name (tls.h) ---- */
 
 struct tls;      /* the certificates of one snapshot, all listeners */
 struct tls_cert; /* one certificate with its names; lives as long as its struct tls */
@@ -66,27 +69,46 @@ bool tls_cert_covers(const struct tls_cert *cert, struct slice host);
 
 enum conn_kind { CONN_TLS, CONN_REDIRECT, CONN_PLAIN };
 
+struct conn_upload; /* one request of HTTP/2 whose head was decoded and which on_req has not seen */
+
 struct conn {
     struct worker *worker;
-    h2o_socket_t *sock;          /* NULL once closed */
-    struct conn *next, *prev;    /* of the worker's list */
+    h2o_socket_t *sock;       /* NULL once closed */
+    struct conn *next, *prev; /* of the worker's list */
     enum conn_kind kind;
-    uint16_t port;               /* of the listener */
-    struct snapshot *snapshot;   /* keeps `cert` alive */
+    bool is_h2;
+    bool is_shut;              /* conn_shut() was called: nothing is counted against it any more */
+    uint16_t port;             /* of the listener */
+    struct snapshot *snapshot; /* keeps `cert` alive */
     const struct tls_cert *cert; /* chosen in the handshake; NULL without TLS */
     unsigned refs;               /* the socket and each request */
 
-    unsigned requests_open;      /* on_req called, not disposed */
+    unsigned requests_open; /* on_req called, not disposed */
     uint64_t requests_total;
-    unsigned early_deaths;       /* in the present window */
+    int64_t idle_since_ms; /* when `requests_open` became 0 */
+    unsigned early_deaths; /* in the present window */
     int64_t early_deaths_at_ms;
+    uint64_t early_deaths_total;
 
-    unsigned outputs;            /* responses with bytes handed over and not yet taken */
-    int64_t outputs_since_ms;    /* since when `outputs` has been > 0 */
-    uint64_t outputs_bytes;      /* sock->bytes_written then */
-    uint64_t body_bytes_accounted; /* request heads and bodies that reached on_req */
-    int64_t upload_since_ms;     /* since when bytes are unaccounted; 0: none */
-    uint64_t upload_bytes;       /* sock->bytes_read then */
+    unsigned outputs;         /* responses with bytes handed over and not yet taken */
+    bool is_outputs_sampled;  /* a tick has seen `outputs` > 0 and begun a window */
+    int64_t outputs_since_ms; /* when that window began */
+    uint64_t outputs_bytes;   /* bytes that the peer had acknowledged then */
+
+    h2o_socket_cb read; /* libh2o's own reader, behind ours */
+    uint64_t bytes_in;  /* read so far, above TLS; sock->bytes_read is of the last read alone */
+    struct conn_upload *uploads; /* newest first */
+    uint64_t uploads_bytes;      /* of DATA that they hold */
+    uint64_t owed_bytes;         /* of DATA that was thrown away, to the window of the connection */
+    uint32_t owed_stream_id;     /* the last such stream, closed by now */
+    uint64_t uploads_bytes_total; /* DATA and header blocks ever received */
+    uint32_t head_stream_id;      /* of the last HEADERS frame */
+    bool head_ends_stream;
+    bool is_block_open;    /* its header block goes on */
+    unsigned block_frames; /* CONTINUATION frames since then */
+    size_t block_bytes;
+    int64_t upload_since_ms; /* since when a request is incomplete; 0: none is */
+    uint64_t upload_bytes;   /* bytes received then */
 };
 
 static inline struct conn *conn_of(h2o_req_t *req)
@@ -97,38 +119,84 @@ static inline struct conn *conn_of(h2o_req_t *req)
 }
 
 /* Called by request.c: */
-void conn_request_begin(struct conn *c, h2o_req_t *req);      /* first thing in on_req: accounts its bytes */
-void conn_request_end(struct conn *c, bool ended_by_us);      /* from the pool's disposer; `ended_by_us`: the final bytes had been handed over */
-void conn_output_begin(struct conn *c);                       /* bytes of one response were handed to libh2o, or pulling began */
-void conn_output_end(struct conn *c);                         /* taken (proceed), or the request died */
-void conn_shut(struct conn *c);                               /* shutdown(2): libh2o cleans up along its own error path */
+
+/* First thing in on_req: its body no longer counts as an open upload.  A reference, dropped by
+ * conn_request_end(). */
+void conn_request_begin(struct conn *c, h2o_req_t *req);
+
+/* Last thing in the pool's disposer.  `ended_by_us`: the final bytes had been handed over; else it
+ * is an early death. */
+void conn_request_end(struct conn *c, bool ended_by_us);
+
+/* Bytes of one response were handed to libh2o, or pulling began. */
+void conn_output_begin(struct conn *c);
+
+/* They were taken (proceed), or the request died: exactly one for each begin. */
+void conn_output_end(struct conn *c);
+
+/* shutdown(2): libh2o cleans up along its own error path, in a later turn. */
+void conn_shut(struct conn *c);
 
 /* ---- worker ---- */
+
+/* Client connections of the process, all workers together. */
+struct conn_quota {
+    _Atomic unsigned open;
+    unsigned max; /* 90 % of the descriptors */
+};
+
+struct listener;
 
 struct worker {
     struct server *server;
     unsigned index;
     pthread_t thread;
+    h2o_globalconf_t conf; /* of its own, so that a reload may change it without a lock */
     h2o_context_t ctx;
     h2o_handler_t *handler;
-    struct reactor *reactor;     /* over ctx.loop */
-    struct upstream *upstream;
+    struct reactor *reactor; /* over ctx.loop; takes messages from worker_init() on */
+    struct upstream
+        *upstream; /* made and ended by request_worker_start() and _stop(), as the next two */
     struct cache_worker *cache;
     struct log_stream *access;
-    struct snapshot *snapshot;   /* current; swapped by a message */
+    struct snapshot *snapshot; /* current; swapped by a message */
     struct conn *conns;
+    struct conn_quota *quota;   /* shared by all workers */
+    struct listener *listeners; /* its own sockets; borrowed */
+    size_t listeners_count;
+    struct reactor_timer tick;
     _Atomic unsigned conns_count;
     _Atomic unsigned requests_open; /* of all connections: drain waits for 0 */
-    _Atomic int64_t heartbeat_ms; /* set each tick: the main thread sees a stuck loop */
-    bool draining;
+    _Atomic int64_t heartbeat_ms;   /* set each tick: the main thread sees a stuck loop */
+    bool draining, stopping, is_clean;
 };
 
-struct worker *worker_of(h2o_req_t *req); /* O(1): from the context */
+/* O(1): the context is part of it.  Not for requests of the admin listener. */
+static inline struct worker *worker_of(h2o_req_t *req)
+{
+    return H2O_STRUCT_FROM_MEMBER(struct worker, ctx, req->conn->ctx);
+}
 
 /* ---- request.c ---- */
 
 /* The one handler of the one path: everything comes here, on every listener but admin's. */
 int request_on_req(h2o_handler_t *self, h2o_req_t *req);
+
+/*
+ * On the worker's thread, before its first turn: makes w->upstream, w->cache, w->access.  On
+ * failure the worker ends and with it the start of the daemon.  _stop(): after the last connection
+ * has gone, while the loop still takes messages; also after a failed start.
+ */
+NODISCARD enum err request_worker_start(struct worker *w);
+void request_worker_stop(struct worker *w);
+
+/*
+ * On the main thread: from server_new(), when store and purge are open (calls server_set_cache());
+ * and from server_free(), when the workers have ended.  `why` gets a line for a person.  _stop():
+ * also after a failed start.
+ */
+NODISCARD enum err request_server_start(struct server *s, struct buf *why);
+void request_server_stop(struct server *s);
 
 /* ---- public state, any thread ---- */
 
@@ -139,5 +207,7 @@ struct purge *server_purge(struct server *s);
 struct store *server_store(struct server *s);
 struct cache *server_cache(struct server *s);
 const struct role *server_role(const struct server *s);
+const struct config *server_config(const struct server *s); /* the one it started with */
+void server_set_cache(struct server *s, struct cache *c);   /* request_server_start() */
 
 #endif

@@ -1,0 +1,189 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "server/server_priv.h"
+#include "server/tls.h"
+
+static struct site_strings strings_of(const struct config_strings *s)
+{
+    return (struct site_strings){(const char *const *)s->item, s->count};
+}
+
+static enum site_reload reload_of(enum config_reload r)
+{
+    switch (r) {
+    case CONFIG_RELOAD_LIMIT:
+        return SITE_RELOAD_LIMIT;
+    case CONFIG_RELOAD_HONOUR:
+        return SITE_RELOAD_HONOUR;
+    case CONFIG_RELOAD_IGNORE:
+        return SITE_RELOAD_IGNORE;
+    }
+    CHECK(false);
+    return SITE_RELOAD_LIMIT;
+}
+
+/* A snapshot's rules are told from the configuration's by one thing: who may read them. */
+static struct site_rule *rules_of(const struct config_site *from)
+{
+    struct site_rule *rules = calloc(from->rules_count + 1, sizeof(*rules));
+
+    for (size_t i = 0; rules != NULL && i < from->rules_count; i++) {
+        const struct config_rule *r = &from->rules[i];
+
+        rules[i] = (struct site_rule){
+            .path = r->path,
+            .methods = strings_of(&r->methods),
+            .types = strings_of(&r->types),
+            .bypass_cookies = strings_of(&r->bypass_cookies),
+            .cache_off = r->cache == CONFIG_OFF,
+            .stream = r->stream,
+            .ttl_s = r->ttl_s,
+            .default_ttl_s = r->default_ttl_s,
+            .stale_while_revalidate_s = r->stale_while_revalidate_s,
+            .stale_if_error_s = r->stale_if_error_s,
+            .line = r->line,
+        };
+    }
+    return rules;
+}
+
+static enum err make_target(const struct config_site *c, struct snapshot_origin *out,
+                            struct buf *why)
+{
+    const struct config_origin *o = &c->origin;
+    struct upstream_target_options opt = {
+        .name = c->name,
+        .servers = (const char *const *)o->servers.item,
+        .servers_count = o->servers.count,
+        .sni = o->sni,
+        .ca = o->ca,
+        .verify = o->verify,
+        .allow_local = o->allow_local,
+        .connections = (unsigned)o->connections,
+        .queue = (unsigned)o->queue,
+        .connect_ms = (int64_t)o->connect_ms,
+        .first_byte_ms = (int64_t)o->first_byte_ms,
+        .idle_ms = (int64_t)o->idle_ms,
+    };
+    enum err e = upstream_target_new(&opt, &out->target);
+
+    out->host_header = slice_of(o->host_header);
+    if (e == ERR_INVALID)
+        buf_addf(why,
+                 "site %s: origin.servers: one of them is no URL of the form http(s)://HOST[:PORT]",
+                 c->name);
+    return e;
+}
+
+static enum err fill_site(struct site *s, struct snapshot_origin *origin,
+                          const struct config_site *c, struct buf *why)
+{
+    struct site_rule *rules = rules_of(c);
+
+    if (rules == NULL)
+        return ERR_NOMEM;
+    *s = (struct site){
+        .name = c->name,
+        .id = c->id,
+        .hosts = strings_of(&c->hosts),
+        .rules = rules,
+        .rules_count = c->rules_count,
+        .query_keep_none = c->query_keep == CONFIG_QUERY_KEEP_NONE,
+        .query_drop_tracking = c->query_drop_tracking,
+        .query_drop_names = strings_of(&c->query_drop_names),
+        .negative_404_s = c->negative_404_s,
+        .negative_5xx_s = c->negative_5xx_s,
+        .client_reload = reload_of(c->client_reload),
+        .set_cookie_rfc = c->set_cookie == CONFIG_SET_COOKIE_RFC,
+        .underscores = c->underscores,
+        .max_request_body = c->max_request_body,
+        .hsts_s = c->hsts_s,
+        .log_full = c->log_full,
+        .user = origin,
+    };
+    return make_target(c, origin, why);
+}
+
+static void snapshot_free(struct snapshot *s)
+{
+    size_t count = s->config->sites_count;
+
+    tls_free(s->tls);
+    sites_free(s->sites);
+    for (size_t i = 0; s->origin != NULL && i < count; i++)
+        if (s->origin[i].target != NULL)
+            upstream_target_unref(s->origin[i].target);
+    for (size_t i = 0; s->site != NULL && i < count; i++)
+        free((void *)s->site[i].rules);
+    free(s->origin);
+    free(s->site);
+    config_unref(s->config);
+    free(s);
+}
+
+static enum err fill(struct snapshot *s, struct buf *why)
+{
+    const struct config *c = s->config;
+    bool has_tls = false;
+    enum err e = ERR_OK;
+
+    s->site = calloc(c->sites_count + 1, sizeof(*s->site));
+    s->origin = calloc(c->sites_count + 1, sizeof(*s->origin));
+    if (s->site == NULL || s->origin == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; e == ERR_OK && i < c->sites_count; i++)
+        e = fill_site(&s->site[i], &s->origin[i], &c->sites[i], why);
+    if (e == ERR_OK) {
+        e = sites_new(s->site, c->sites_count, &s->sites);
+        if (e == ERR_INVALID)
+            buf_addf(why, "%s: two sites have the same host", c->file);
+    }
+    for (size_t i = 0; i < c->listen_count; i++)
+        has_tls = has_tls || c->listen[i].certificates != NULL;
+    if (e == ERR_OK && has_tls)
+        e = tls_new(c->listen, c->listen_count, &s->tls, why);
+    return e;
+}
+
+enum err snapshot_new(struct config *c, struct snapshot **out, struct buf *why)
+{
+    struct snapshot *s = calloc(1, sizeof(*s));
+    enum err e;
+
+    if (s == NULL)
+        return ERR_NOMEM;
+    atomic_init(&s->refs, 1);
+    s->config = config_ref(c);
+    e = fill(s, why);
+    if (e == ERR_OK)
+        *out = s;
+    else
+        snapshot_free(s);
+    return e;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+    /* release what this thread did with it, before the last one frees it (acquire) */
+    if (s != NULL && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1)
+        snapshot_free(s);
+}
+
+uint64_t snapshot_request_body_max(const struct snapshot *s)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < s->config->sites_count; i++)
+        if (s->config->sites[i].max_request_body > most)
+            most = s->config->sites[i].max_request_body;
+    return most;
+}
