@@ -1,0 +1,158 @@
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "cli.h"
+#include "text.h"
+
+enum { ERRORS_BYTES_MAX = 1 << 20, SUMMARY_BYTES_MAX = 65536, NAMES_MAX = 10, LINE_BYTES = 256 };
+
+/* Does `line` begin a key at the left edge?  Then *out is its name, without quotes. */
+static bool top_level_key(const char *line, struct slice *out)
+{
+    const char *end = strchr(line, ':');
+    struct slice key;
+
+    if (end == NULL || line[0] == '#' || line[0] == '-' || isspace((unsigned char)line[0]))
+        return false;
+    key = slice_trim((struct slice){line, (size_t)(end - line)});
+    if (key.n > 1 && (key.p[0] == '"' || key.p[0] == '\'') && key.p[key.n - 1] == key.p[0])
+        key = (struct slice){key.p + 1, key.n - 2};
+    *out = key;
+    return true;
+}
+
+/*
+ * A sites file has no top-level key but `sites`, and a node's file cannot do without others.
+ * Reading lines is enough to choose the loader; whether the file is sound is the loader's to say.
+ */
+static bool is_sites_file(FILE *f)
+{
+    char line[LINE_BYTES];
+    bool at_start = true, has_sites = false, has_other = false;
+    struct slice key;
+
+    while (fgets(line, sizeof(line), f) != NULL) {
+        if (at_start && top_level_key(line, &key)) {
+            has_sites = has_sites || slice_eq(key, SLICE("sites"));
+            has_other = has_other || !slice_eq(key, SLICE("sites"));
+        }
+        at_start = strchr(line, '\n') != NULL; /* the rest of a long line is not a line */
+    }
+    return has_sites && !has_other;
+}
+
+static const char *plural(size_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+static void add_listen(struct buf *b, const struct config *c)
+{
+    buf_add(b, SLICE("Listens on "));
+    for (size_t i = 0; i < c->listen_count; i++) {
+        const struct config_listen *l = &c->listen[i];
+
+        buf_addf(b, "%s%s%s",
+                 i == 0                     ? ""
+                 : i + 1 == c->listen_count ? " and "
+                                            : ", ",
+                 l->address,
+                 l->certificates != NULL ? " (TLS)"
+                 : l->redirect           ? " (redirects to https)"
+                                         : " (plain)");
+    }
+    buf_addf(b, "; admin on %s with %zu token%s", c->admin_listen, c->tokens_count,
+             plural(c->tokens_count));
+}
+
+static void add_sites(struct buf *b, const struct config *c)
+{
+    size_t hosts = 0, rules = 0;
+
+    for (size_t i = 0; i < c->sites_count; i++) {
+        hosts += c->sites[i].hosts.count;
+        rules += c->sites[i].rules_count;
+    }
+    buf_addf(b, "%zu site%s with %zu host%s and %zu rule%s", c->sites_count, plural(c->sites_count),
+             hosts, plural(hosts), rules, plural(rules));
+    for (size_t i = 0; i < c->sites_count && i < NAMES_MAX; i++)
+        buf_addf(b, "%s%s", i == 0 ? ": " : ", ", c->sites[i].name);
+    buf_add(b, c->sites_count > NAMES_MAX ? SLICE(" ...") : SLICE(""));
+    buf_add(b, SLICE(".\n"));
+}
+
+static void print_summary(const char *file, const struct config *c, bool sites_only)
+{
+    char size[TEXT_NUMBER_BYTES];
+    struct buf b;
+
+    buf_init(&b, SUMMARY_BYTES_MAX);
+    if (!sites_only) {
+        add_listen(&b, c);
+        buf_addf(&b, "; store in %s, %s; ", c->store_directory, text_size(size, c->store_size));
+    }
+    add_sites(&b, c);
+    printf("%s: ok\n", file);
+    fwrite(b.p, 1, b.n, stdout);
+    buf_release(&b);
+}
+
+static int check(struct cli *cli, const char *file)
+{
+    struct config *c = NULL;
+    struct buf errors;
+    bool sites_only;
+    enum err e;
+    FILE *f = fopen(file, "re");
+
+    if (f == NULL) {
+        fprintf(stderr, "%s: %s\n", file, strerror(errno));
+        return CLI_FAILED;
+    }
+    sites_only = is_sites_file(f);
+    fclose(f);
+    buf_init(&errors, ERRORS_BYTES_MAX);
+    e = sites_only ? config_load_sites(file, &c, &errors) : config_load(file, &c, &errors);
+    if (errors.n > 0)
+        fwrite(errors.p, 1, errors.n, stderr);
+    if (e != ERR_OK && errors.n == 0)
+        fprintf(stderr, "%s: %s\n", file, err_name(e));
+    buf_release(&errors);
+    if (e != ERR_OK)
+        return CLI_FAILED;
+    if (cli->json)
+        printf("{\"ok\":true}\n");
+    else
+        print_summary(file, c, sites_only);
+    config_unref(c);
+    return CLI_DONE;
+}
+
+static int run_check(struct cli *cli, int argc, char **argv)
+{
+    static const struct option none[] = {{0}};
+    const char *file = NULL;
+    int c;
+
+    while ((c = cli_next(cli, argc, argv, "", none)) != CLI_END) {
+        if (c == CLI_WRONG)
+            return CLI_USAGE;
+        if (file != NULL)
+            return cli_wrong(cli, "one file at a time");
+        file = optarg;
+    }
+    return file == NULL ? cli_wrong(cli, "a file is missing") : check(cli, file);
+}
+
+const struct cli_command cmd_check = {
+    .name = "check",
+    .summary = "check a configuration file before a node reads it",
+    .synopsis = "check FILE",
+    .help =
+        "Reads FILE, and the files it names, as selvage-edge would, and prints everything that\n"
+        "is wrong.  FILE is a node's file or a sites file.  Asks no node.\n",
+    .run = run_check,
+};
