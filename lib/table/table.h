@@ -113,6 +113,8 @@ NODISCARD enum err table_delete(struct table_write *w, unsigned which, struct sl
 NODISCARD enum err table_write_get(struct table_write *w, unsigned which, struct slice key, struct slice *out);
 NODISCARD enum err table_write_seek(struct table_write *w, unsigned which, struct slice key, struct slice *out_key, struct slice *out_value);
 NODISCARD enum err table_write_last(struct table_write *w, unsigned which, struct slice *out_key, struct slice *out_value);
+/* As table_stat(), with this transaction's own changes. */
+void table_write_stat(struct table_write *w, struct table_stat *out);
 /* Commit, or on any error abort; *w is NULL afterwards.  ERR_LIMIT: the map is full; ERR_IO: the disk (errno ENOSPC when it is full). */
 NODISCARD enum err table_commit(struct table_write **w);
 void table_abort(struct table_write **w); /* NULL inside is fine */
