@@ -215,10 +215,12 @@ static size_t on_header(char *p, size_t one, size_t n, void *user)
     }
     keep_ms = head_keep_alive_ms(&f->head.fields);
     if (keep_ms >= 0 && f->socket != NULL)
-        f->socket->keep_ms = keep_ms - 1000; /* what is sent in the last second may find it closed */
-    /* More sockets than the ceiling are idle ones of all workers together: this one need not join them. */
-    if (!f->framing.may_reuse ||
-        atomic_load_explicit(&f->target->sockets, memory_order_relaxed) > f->target->connections_max)
+        f->socket->keep_ms =
+            keep_ms - 1000; /* what is sent in the last second may find it closed */
+    /* More sockets than the ceiling are idle ones of all workers together: this one need not join
+     * them. */
+    if (!f->framing.may_reuse || atomic_load_explicit(&f->target->sockets, memory_order_relaxed) >
+                                     f->target->connections_max)
         curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L);
     if (f->framing.kind == UPSTREAM_NO_BODY || f->framing.kind == UPSTREAM_CHUNKED)
         curl_easy_setopt(f->easy, CURLOPT_VERBOSE, 1L); /* for on_debug() */
@@ -268,8 +270,9 @@ static size_t on_body(char *p, size_t one, size_t n, void *user)
 }
 
 /*
- * libcurl swallows what follows a body-less answer or a last chunk in the same read, says so here and nowhere
- * else, and keeps the connection.  What else the origin sends would be the next request's answer.
+ * libcurl swallows what follows a body-less answer or a last chunk in the same read, says so here
+ * and nowhere else, and keeps the connection.  What else the origin sends would be the next
+ * request's answer.
  */
 static int on_debug(CURL *easy, curl_infotype type, char *p, size_t n, void *user)
 {
@@ -318,8 +321,8 @@ static bool take_retry(struct upstream_fetch *f, enum upstream_failure failure)
 }
 
 /*
- * A connection is there, and the request is about to be written to it: the one place where libcurl asks each
- * time, also when it tries again by itself because a kept connection had ended.
+ * A connection is there, and the request is about to be written to it: the one place where libcurl
+ * asks each time, also when it tries again by itself because a kept connection had ended.
  */
 static int on_request(void *user, char *peer_ip, char *local_ip, int peer_port, int local_port)
 {
@@ -391,7 +394,8 @@ static enum upstream_failure failure_of(const struct upstream_fetch *f, CURLcode
     }
 }
 
-/* libcurl is content with a head that ends in the middle, and knows nothing of our reading of its length. */
+/* libcurl is content with a head that ends in the middle, and knows nothing of our reading of its
+ * length. */
 static enum upstream_failure judge(struct upstream_fetch *f, CURLcode result)
 {
     if (f->failure != UPSTREAM_OK)
@@ -455,9 +459,9 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
         return;
     }
     finish(f, failure,
-           f->complaint != NULL   ? f->complaint
+           f->complaint != NULL  ? f->complaint
            : f->error[0] != '\0' ? f->error
-                                  : curl_easy_strerror(result));
+                                 : curl_easy_strerror(result));
 }
 
 static void on_time(void *user)
@@ -503,9 +507,10 @@ static void set_constants(struct upstream_fetch *f)
     curl_easy_setopt(e, CURLOPT_PRIVATE, f);
     curl_easy_setopt(e, CURLOPT_SHARE, f->upstream->share);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, f->error);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);   /* the program ignores SIGPIPE; no alarm() for DNS */
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else cancelling waits for the resolver's thread */
-    curl_easy_setopt(e, CURLOPT_PROXY, "");      /* http_proxy of the environment must not count */
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L); /* the program ignores SIGPIPE; no alarm() for DNS */
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT,
+                     1L);                   /* else cancelling waits for the resolver's thread */
+    curl_easy_setopt(e, CURLOPT_PROXY, ""); /* http_proxy of the environment must not count */
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -531,7 +536,8 @@ static void set_constants(struct upstream_fetch *f)
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, f->upstream); /* sockets outlive fetches */
 }
 
-/* Of TLS the name in the URL is the one that the certificate must bear, so the address goes elsewhere. */
+/* Of TLS the name in the URL is the one that the certificate must bear, so the address goes
+ * elsewhere. */
 static CURLcode set_server(struct upstream_fetch *f)
 {
     const struct upstream_target *t = f->target;
@@ -558,12 +564,15 @@ static CURLcode set_request(struct upstream_fetch *f)
     CURL *e = f->easy;
     CURLcode rc = curl_easy_setopt(e, CURLOPT_REQUEST_TARGET, f->request_target);
 
-    /* Each of these sets libcurl's idea of the method; the last one wins. */
-    curl_easy_setopt(e, CURLOPT_POSTFIELDS, f->body);
-    if (f->has_body)
+    /*
+     * Each of these sets libcurl's idea of the method; the last one wins.  HTTPGET alone also takes
+     * back the NOBODY of an earlier HEAD.
+     */
+    curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    if (f->has_body) {
+        curl_easy_setopt(e, CURLOPT_POSTFIELDS, f->body);
         curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->body_bytes);
-    else
-        curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    }
     if (f->is_head && !f->has_body)
         curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
     if (rc == CURLE_OK)

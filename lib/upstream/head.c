@@ -75,8 +75,9 @@ static struct slice name_of(const struct head *h)
 }
 
 /*
- * RFC 9112 section 5.2: a continued line is one value with a space.  Of the fields that frame the message
- * it is refused: libcurl reads their first line alone, and we must not understand more than it does.
+ * RFC 9112 section 5.2: a continued line is one value with a space.  Of the fields that frame the
+ * message it is refused: libcurl reads their first line alone, and we must not understand more than
+ * it does.
  */
 static enum head_step continued(struct head *h, struct slice s)
 {

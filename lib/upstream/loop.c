@@ -1,9 +1,10 @@
 /*
- * libcurl's sockets stand in an epoll set of our own, whose descriptor the reactor watches, together with
- * one timerfd: so libcurl keeps its descriptors to itself, and closes them when it likes.
+ * libcurl's sockets stand in an epoll set of our own, whose descriptor the reactor watches,
+ * together with one timerfd: so libcurl keeps its descriptors to itself, and closes them when it
+ * likes.
  *
- * libcurl must not be called from inside its callbacks, and our users' callbacks run there.  So whatever
- * they ask for is noted (upstream__todo) and done by run(), when libcurl is off the stack.
+ * libcurl must not be called from inside its callbacks, and our users' callbacks run there.  So
+ * whatever they ask for is noted (upstream__todo) and done by run(), when libcurl is off the stack.
  */
 #include "upstream/upstream_priv.h"
 
@@ -52,8 +53,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
 }
 
 /*
- * libcurl moves its deadline several times in a fetch, mostly farther away.  The timer is set only when it
- * would fire too late; when it fires too early, libcurl says for how long it wants to wait still.
+ * libcurl moves its deadline several times in a fetch, mostly farther away.  The timer is set only
+ * when it would fire too late; when it fires too early, libcurl says for how long it wants to wait
+ * still.
  */
 static int on_curl_timer(CURLM *multi, long ms, void *user)
 {
@@ -197,7 +199,8 @@ void upstream__undo(struct upstream_fetch *f)
     f->upstream->todo_count--;
 }
 
-/* One thread, so nothing to lock; TLS sessions would else die with the easy handle that made them. */
+/* One thread, so nothing to lock; TLS sessions would else die with the easy handle that made them.
+ */
 static enum err share_sessions(struct upstream *u)
 {
     u->share = curl_share_init();

@@ -21,8 +21,8 @@ static bool is_target(struct slice s)
 }
 
 /*
- * Said by us or by libcurl, so never taken from the list: the message is framed anew, and a body that is
- * here in whole asks for no 100 first.
+ * Said by us or by libcurl, so never taken from the list: the message is framed anew, and a body
+ * that is here in whole asks for no 100 first.
  */
 static bool is_ours(struct slice name)
 {
@@ -38,7 +38,8 @@ static bool is_ours(struct slice name)
     return false;
 }
 
-/* libcurl writes "Name: value" as it stands, "Name;" as an empty field, and "Name:" means: do not add it yourself. */
+/* libcurl writes "Name: value" as it stands, "Name;" as an empty field, and "Name:" means: do not
+ * add it yourself. */
 static enum err add_line(struct upstream_fetch *f, struct curl_slist ***end, struct slice name,
                          struct slice between, struct slice value)
 {
@@ -62,7 +63,7 @@ static enum err add_line(struct upstream_fetch *f, struct curl_slist ***end, str
 
 static enum err copy_fields(struct upstream_fetch *f, const struct upstream_request *rq)
 {
-    static const char *const unwanted[] = {"Accept", "Content-Type", "User-Agent"};
+    static const char *const unwanted[] = {"Accept", "Content-Type", "Expect", "User-Agent"};
     struct curl_slist **end = &f->fields;
     enum err e = add_line(f, &end, SLICE("Host"), SLICE(": "), rq->host);
 
@@ -77,14 +78,42 @@ static enum err copy_fields(struct upstream_fetch *f, const struct upstream_requ
     }
     for (size_t i = 0; e == ERR_OK && i < sizeof(unwanted) / sizeof(unwanted[0]); i++) {
         struct slice name = slice_of(unwanted[i]);
-        bool is_given = false;
+        bool is_given = false; /* and goes out: what is_ours() drops does not count */
 
-        for (size_t j = 0; rq->fields != NULL && j < rq->fields->count && !is_given; j++)
+        for (size_t j = 0;
+             !is_ours(name) && rq->fields != NULL && j < rq->fields->count && !is_given; j++)
             is_given = slice_eq_nocase(rq->fields->item[j].name, name);
         if (!is_given)
             e = add_line(f, &end, name, SLICE(":"), (struct slice){NULL, 0});
     }
     return e;
+}
+
+/*
+ * name[:port] or [address][:port], and nothing that would be userinfo, a path or a query in the URL
+ * that libcurl gets: it would add Authorization, or verify another name.
+ */
+static bool is_host(struct slice s)
+{
+    size_t end = s.n > 0 && s.p[0] == '[' ? slice_index(s, ']') : slice_index(s, ':');
+    struct slice port;
+
+    if (s.n == 0 || s.n > HOST_FIELD_BYTES_MAX || (s.p[0] == '[' && end == s.n))
+        return false;
+    end += s.p[0] == '[';
+    for (size_t i = 0; i < end; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+
+        if (c <= ' ' || c >= 0x7f || strchr("/?#@\\\"<>^`{|}%", c) != NULL)
+            return false;
+    }
+    port = slice_from(s, end);
+    if (end == 0 || (port.n > 0 && port.p[0] != ':'))
+        return false;
+    for (size_t i = 1; i < port.n; i++)
+        if (port.p[i] < '0' || port.p[i] > '9')
+            return false;
+    return true;
 }
 
 /* The name the certificate must be for: Host without its port. */
@@ -99,8 +128,7 @@ static struct slice name_of(struct slice host)
 enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_request *rq)
 {
     if (!http_is_token(rq->method) || rq->method.n > METHOD_BYTES_MAX ||
-        !is_target(rq->request_target) || rq->host.n == 0 || rq->host.n > HOST_FIELD_BYTES_MAX ||
-        !http_is_field_value(rq->host))
+        !is_target(rq->request_target) || !is_host(rq->host))
         return ERR_INVALID;
     f->is_head = slice_eq(rq->method, SLICE("HEAD"));
     f->has_body = rq->has_body;
@@ -112,7 +140,8 @@ enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_
     if (f->method == NULL || f->request_target == NULL || f->host_name == NULL)
         return ERR_NOMEM;
     if (rq->has_body) {
-        f->body = malloc(rq->body.n + 1); /* never NULL: libcurl takes NULL for "read it from stdin" */
+        f->body =
+            malloc(rq->body.n + 1); /* never NULL: libcurl takes NULL for "read it from stdin" */
         if (f->body == NULL)
             return ERR_NOMEM;
         if (rq->body.n > 0)

@@ -2,7 +2,8 @@
 
 #include "base/limits.h"
 
-/* The workers' clocks may be a turn apart: a time that lies before the slot's counts as the slot's. */
+/* The workers' clocks may be a turn apart: a time that lies before the slot's counts as the slot's.
+ */
 static size_t slot_of(struct retry_budget *b, int64_t now_ms)
 {
     int64_t now_s = now_ms / 1000;

@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "base/limits.h"
 
-/* A request that must not be sent twice gets only a connection that was in use a moment ago: the shorter it
- * was idle, the less likely the origin closes it at the very time we write. */
+/* A request that must not be sent twice gets only a connection that was in use a moment ago: the
+ * shorter it was idle, the less likely the origin closes it at the very time we write. */
 enum { UNSAFE_IDLE_MS = 1000 };
 
 static bool is_local_v4(const unsigned char *a)
@@ -18,7 +18,8 @@ static bool is_local_v4(const unsigned char *a)
     return a[0] == 0 || a[0] == 127 || (a[0] == 169 && a[1] == 254);
 }
 
-/* Loopback, link-local, unspecified; also as IPv4 inside IPv6.  Families we do not know are local. */
+/* Loopback, link-local, unspecified; also as IPv4 inside IPv6.  Families we do not know are local.
+ */
 static bool is_local(const struct curl_sockaddr *to)
 {
     static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -152,8 +153,8 @@ bool upstream__socket_is_fit(const struct upstream_socket *s, bool is_idempotent
         most_ms = s->keep_ms;
     if (now_ms - s->idle_since_ms >= most_ms)
         return false;
-    /* The end, or bytes nobody asked for, which the next request would take for its answer.  (With TLS
-     * it may be a late session ticket; then a connection is wasted, and nothing else.) */
+    /* The end, or bytes nobody asked for, which the next request would take for its answer.  (With
+     * TLS it may be a late session ticket; then a connection is wasted, and nothing else.) */
     return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EWOULDBLOCK);
 }

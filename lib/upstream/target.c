@@ -7,14 +7,15 @@
 #include "base/metrics.h"
 
 enum {
-    SERVER_REST_MS = 5000, /* one whose connection failed is passed over, but for one try, so long */
-    HOST_BYTES_MAX = 255,  /* a DNS name, RFC 1035 section 2.3.4 */
+    SERVER_REST_MS =
+        5000,             /* one whose connection failed is passed over, but for one try, so long */
+    HOST_BYTES_MAX = 255, /* a DNS name, RFC 1035 section 2.3.4 */
 };
 
 static bool is_host_byte(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '.' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_';
 }
 
 static bool is_host(struct slice s)
@@ -131,7 +132,8 @@ void upstream_target_unref(struct upstream_target *t)
 {
     if (t == NULL)
         return;
-    /* release: what this thread did to it comes before the free; acquire: of all other threads too */
+    /* release: what this thread did to it comes before the free; acquire: of all other threads too
+     */
     if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) > 1)
         return;
     CHECK(t->running == 0);
@@ -231,25 +233,24 @@ bool upstream__target_take_retry(struct upstream_target *t, int64_t now_ms)
     return taken;
 }
 
-/* After its rest a server gets one request; the others pass it over until that one has said how it went. */
+/* After its rest a server gets one request; the others pass it over until that one has said how it
+ * went. */
 static bool may_try(struct upstream_server *s, int64_t now_ms)
 {
     int64_t until_ms = atomic_load_explicit(&s->rests_until_ms, memory_order_relaxed);
 
     if (until_ms == 0)
         return true;
-    return until_ms <= now_ms &&
-           atomic_compare_exchange_strong_explicit(&s->rests_until_ms, &until_ms,
-                                                   now_ms + SERVER_REST_MS, memory_order_relaxed,
-                                                   memory_order_relaxed);
+    return until_ms <= now_ms && atomic_compare_exchange_strong_explicit(
+                                     &s->rests_until_ms, &until_ms, now_ms + SERVER_REST_MS,
+                                     memory_order_relaxed, memory_order_relaxed);
 }
 
 struct upstream_server *upstream__target_pick(struct upstream_target *t,
                                               const struct upstream_server *failed, int64_t now_ms)
 {
-    size_t first = failed != NULL
-                       ? (size_t)(failed - t->server) + 1
-                       : atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed);
+    size_t first = failed != NULL ? (size_t)(failed - t->server) + 1
+                                  : atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed);
     size_t tries = failed != NULL && t->servers_count > 1 ? t->servers_count - 1 : t->servers_count;
 
     for (size_t i = 0; i < tries; i++) {
@@ -258,7 +259,8 @@ struct upstream_server *upstream__target_pick(struct upstream_target *t,
         if (may_try(s, now_ms))
             return s;
     }
-    return &t->server[first % t->servers_count]; /* all rest: refusing would be no better than trying */
+    return &t->server[first %
+                      t->servers_count]; /* all rest: refusing would be no better than trying */
 }
 
 void upstream__server_failed(struct upstream_server *s, int64_t now_ms)
