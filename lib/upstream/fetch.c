@@ -222,7 +222,8 @@ static size_t on_header(char *p, size_t one, size_t n, void *user)
     if (!f->framing.may_reuse || atomic_load_explicit(&f->target->sockets, memory_order_relaxed) >
                                      f->target->connections_max)
         curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L);
-    if (f->framing.kind == UPSTREAM_NO_BODY || f->framing.kind == UPSTREAM_CHUNKED)
+    if (f->framing.kind == UPSTREAM_NO_BODY || f->framing.kind == UPSTREAM_CHUNKED ||
+        (f->framing.kind == UPSTREAM_LENGTH && f->framing.body_bytes == 0))
         curl_easy_setopt(f->easy, CURLOPT_VERBOSE, 1L); /* for on_debug() */
     f->has_head = true;
     f->moved_ms = now_ms(f);
@@ -387,8 +388,12 @@ static enum upstream_failure failure_of(const struct upstream_fetch *f, CURLcode
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_BAD_CONTENT_ENCODING:
         return UPSTREAM_FAILED_GARBAGE;
-    case CURLE_OUT_OF_MEMORY:
-        return UPSTREAM_FAILED_OVERLOAD;
+    case CURLE_OUT_OF_MEMORY: /* also: a line above libcurl's own ceiling, a head that begins folded
+                               */
+    case CURLE_BAD_FUNCTION_ARGUMENT:
+        return f->has_head    ? UPSTREAM_FAILED_TRUNCATED
+               : f->sent == 0 ? UPSTREAM_FAILED_OVERLOAD
+                              : UPSTREAM_FAILED_GARBAGE;
     default:
         return f->has_head ? UPSTREAM_FAILED_TRUNCATED : UPSTREAM_FAILED_CLOSED;
     }
