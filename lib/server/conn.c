@@ -2,6 +2,7 @@
 
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -19,6 +20,7 @@ enum {
     IDLE_SHORT_FROM_PERCENT = 80, /* of the quota: then */
     IDLE_SHORT_MS = 10000,
     IDLE_DRAIN_MS = 1000, /* a request may be on its way */
+    LOOK_MS = 500,        /* how old a request is when its client is looked at, and how often */
 };
 
 #define PROGRESS_BYTES_MIN ((uint64_t)LIMIT_PROGRESS_BYTES * LIMIT_PROGRESS_MS / 1000)
@@ -121,8 +123,14 @@ static void shut_for(struct conn *c, enum metric guard)
 
 void conn_shut_all(struct worker *w)
 {
-    for (struct conn *c = w->conns; c != NULL; c = c->next)
+    struct conn *next;
+
+    for (struct conn *c = w->conns; c != NULL; c = next) {
+        next = c->next;
         conn_shut(c);
+        if (c->running.request != NULL)
+            c->running.left(c->running.request, true, 0);
+    }
 }
 
 /* ---- what is read: libh2o's readers run behind ours ---- */
@@ -354,6 +362,8 @@ void conn_request_begin(struct conn *c, h2o_req_t *req)
         upload_end(u);
     if (!c->is_h2)
         c->upload_since_ms = 0; /* the next one begins anew */
+    c->running.since_ms = reactor_now_ms(c->worker->reactor);
+    c->running.half_closed_since_ms = 0;
     c->refs++;
     c->requests_open++;
     c->requests_total++;
@@ -456,6 +466,38 @@ static void check_idle(struct conn *c, int64_t now_ms, int64_t max_ms)
         conn_shut(c);
 }
 
+/*
+ * Has the client of HTTP/1 left?  Not by reading: under TLS, a goodbye that nobody has read stands
+ * before the end.  The connection may be gone afterwards.
+ */
+static void check_client(struct conn *c, int64_t now_ms)
+{
+    struct pollfd p = {.fd = -1, .events = POLLRDHUP};
+    struct conn_running *run = &c->running;
+    int64_t half_closed_ms;
+
+    if (run->request == NULL || c->sock == NULL || now_ms - run->since_ms < LOOK_MS)
+        return;
+    run->since_ms = now_ms;
+    p.fd = h2o_socket_get_fd(c->sock);
+    if (poll(&p, 1, 0) != 1 || (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) == 0)
+        return;
+    if (run->half_closed_since_ms == 0)
+        run->half_closed_since_ms = now_ms;
+    half_closed_ms = now_ms - run->half_closed_since_ms;
+    run->left(run->request, (p.revents & (POLLHUP | POLLERR)) != 0, half_closed_ms);
+}
+
+static void check_clients(struct worker *w, int64_t now_ms)
+{
+    struct conn *next;
+
+    for (struct conn *c = w->conns; c != NULL; c = next) {
+        next = c->next;
+        check_client(c, now_ms);
+    }
+}
+
 void conn_tick(struct worker *w, int64_t now_ms)
 {
     int64_t idle_ms = idle_max_ms(w);
@@ -468,6 +510,8 @@ void conn_tick(struct worker *w, int64_t now_ms)
         check_outputs(c, now_ms);
         check_upload(c, now_ms);
         check_idle(c, now_ms, idle_ms);
+        if (c->is_shut)
+            continue;
         total += open_bytes(c);
         if (open_bytes(c) > most) {
             most = open_bytes(c);
@@ -476,4 +520,5 @@ void conn_tick(struct worker *w, int64_t now_ms)
     }
     if (largest != NULL && total > LIMIT_OPEN_BODY_WORKER * uploads_max(largest))
         shut_for(largest, METRIC_GUARD_OPEN_UPLOADS);
+    check_clients(w, now_ms);
 }

@@ -29,6 +29,7 @@ struct admin;
 struct cache;
 struct cache_worker;
 struct purge;
+struct request_worker; /* request.h */
 struct store;
 struct store_reader;
 
@@ -71,6 +72,20 @@ enum conn_kind { CONN_TLS, CONN_REDIRECT, CONN_PLAIN };
 
 struct conn_upload; /* one request of HTTP/2 whose head was decoded and which on_req has not seen */
 
+/*
+ * The request that an HTTP/1 connection is busy with.  libh2o does not read its socket meanwhile,
+ * so nobody but conn.c would notice that the client has left.
+ *
+ *   left   it has: entirely, or it has closed its side for so long and may yet read an answer.
+ *          Ends the request, or leaves it; the connection may be gone afterwards.
+ */
+struct conn_running {
+    void *request; /* NULL: none */
+    void (*left)(void *request, bool entirely, int64_t half_closed_ms);
+    int64_t since_ms;
+    int64_t half_closed_since_ms; /* 0: it has not */
+};
+
 struct conn {
     struct worker *worker;
     h2o_socket_t *sock;       /* NULL once closed */
@@ -83,6 +98,11 @@ struct conn {
     const struct tls_cert *cert; /* chosen in the handshake; NULL without TLS */
     unsigned refs;               /* the socket and each request */
 
+    char address[46], network[46]; /* of the client, as text; request.c, at its first request */
+    uint8_t address_bytes, network_bytes;
+
+    struct conn_running running;
+    uint64_t pushed_bytes;  /* of bodies, handed over and not yet taken; response.c */
     unsigned requests_open; /* on_req called, not disposed */
     uint64_t requests_total;
     int64_t idle_since_ms; /* when `requests_open` became 0 */
@@ -158,6 +178,7 @@ struct worker {
     struct upstream
         *upstream; /* made and ended by request_worker_start() and _stop(), as the next two */
     struct cache_worker *cache;
+    struct request_worker *request;
     struct log_stream *access;
     struct snapshot *snapshot; /* current; swapped by a message */
     struct conn *conns;

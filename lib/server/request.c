@@ -1,0 +1,564 @@
+/* Requests of clients: refused, answered here, or handed to the cache. */
+#include "server/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/limits.h"
+#include "base/metrics.h"
+#include "http/url.h"
+#include "purge/purge.h"
+#include "server/accesslog.h"
+#include "server/listener.h"
+
+enum {
+    HALF_CLOSED_MS = 5000, /* who has closed his side may still read; for so long */
+    HTTPS_PORT = 443,
+};
+
+#define HEALTH_PATH "/.well-known/selvage/health"
+#define METHODS     "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+static struct slice slice_of_iovec(h2o_iovec_t v)
+{
+    return (struct slice){v.base, v.len};
+}
+
+static struct slice method_of(const struct server_request *r)
+{
+    return slice_of_iovec(r->req->input.method);
+}
+
+static struct slice target_of(const struct server_request *r)
+{
+    return slice_of_iovec(r->req->input.path);
+}
+
+/* ---- the access log and the counters ---- */
+
+static const char *protocol_of(const h2o_req_t *req)
+{
+    return req->version >= 0x200 ? "h2" : req->version == 0x101 ? "http/1.1" : "http/1.0";
+}
+
+static const char *verdict_of(const struct server_request *r)
+{
+    switch (r->verdict) {
+    case REQUEST_REFUSED:
+        return "refused";
+    case REQUEST_LOCAL:
+        return "local";
+    case REQUEST_OF_CACHE:
+        break;
+    }
+    /* who left before there was an answer got none */
+    return r->is_answered ? cache_verdict_name(r->cache_verdict) : "error";
+}
+
+static const char *reason_of(const struct server_request *r)
+{
+    if (r->reason != NULL)
+        return r->reason;
+    return !r->is_answered ? "client-left" : cache_reason(r->exchange);
+}
+
+static enum metric metric_of(const struct server_request *r)
+{
+    static const enum metric of_cache[] = {
+        [VERDICT_HIT] = METRIC_REQUESTS_HIT,
+        [VERDICT_STALE] = METRIC_REQUESTS_STALE,
+        [VERDICT_REVALIDATED] = METRIC_REQUESTS_REVALIDATED,
+        [VERDICT_MISS] = METRIC_REQUESTS_MISS,
+        [VERDICT_COLLAPSED] = METRIC_REQUESTS_COLLAPSED,
+        [VERDICT_PASS] = METRIC_REQUESTS_PASS,
+        [VERDICT_ERROR] = METRIC_REQUESTS_ERROR,
+    };
+
+    switch (r->verdict) {
+    case REQUEST_REFUSED:
+        return METRIC_REQUESTS_REFUSED;
+    case REQUEST_LOCAL:
+        return METRIC_REQUESTS_LOCAL;
+    case REQUEST_OF_CACHE:
+        break;
+    }
+    return r->is_answered ? of_cache[r->cache_verdict] : METRIC_REQUESTS_ERROR;
+}
+
+static void know_address(struct conn *c, h2o_req_t *req)
+{
+    struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+
+    if (c->address_bytes > 0)
+        return;
+    (void)req->conn->callbacks->get_peername(req->conn, (void *)&sa);
+    c->address_bytes = (uint8_t)accesslog_address((void *)&sa, c->address);
+    c->network_bytes = (uint8_t)accesslog_network((void *)&sa, c->network);
+}
+
+static void log_access(const struct server_request *r)
+{
+    const struct conn *c = r->conn;
+    bool is_full = r->site != NULL && r->site->log_full;
+    int64_t now_us;
+    struct accesslog_line line;
+    char *room;
+
+    if (!log_has_access())
+        return;
+    room = log_stream_begin(r->worker->access, ACCESSLOG_BYTES);
+    if (room == NULL)
+        return;
+    now_us = clock_mono_us();
+    line = (struct accesslog_line){
+        .wall_ms = clock_now().wall_ms - (now_us - r->began_us) / 1000,
+        .client = is_full ? (struct slice){c->address, c->address_bytes}
+                          : (struct slice){c->network, c->network_bytes},
+        .method = method_of(r),
+        .host = slice_of_iovec(r->req->input.authority),
+        .target = target_of(r),
+        .site = r->site == NULL ? SLICE("-") : slice_of(r->site->name),
+        .id = {r->id, sizeof(r->id)},
+        .protocol = protocol_of(r->req),
+        .verdict = verdict_of(r),
+        .reason = reason_of(r),
+        .status = r->status,
+        .bytes = r->body_bytes,
+        .total_us = now_us - r->began_us,
+        .first_us = r->first_us == 0 ? -1 : r->first_us - r->began_us,
+        .is_full = is_full,
+    };
+    log_stream_end(r->worker->access, accesslog_format(&line, room));
+}
+
+/* ---- life ---- */
+
+/* Whatever ended the request; libh2o's own memory of it is still there. */
+static void on_died(void *p)
+{
+    struct server_request *r = p;
+    struct conn *c = r->conn;
+
+    metrics_add(metric_of(r), 1);
+    log_access(r);
+    response_release(r);
+    if (r->exchange != NULL)
+        cache_end(r->exchange);
+    arena_release(&r->arena);
+    snapshot_unref(r->snapshot);
+    if (c->running.request == r)
+        c->running.request = NULL;
+    conn_request_end(c, r->is_over);
+}
+
+static bool is_for_long(const struct server_request *r)
+{
+    const struct site_rule *rule;
+
+    if (r->is_stream)
+        return true;
+    rule = r->site == NULL ? NULL : site_rule_for_request(r->site, method_of(r), target_of(r));
+    return rule != NULL && rule->stream;
+}
+
+/* A client of HTTP/1 has left while its request was running (struct conn_running). */
+static void on_left(void *request, bool entirely, int64_t half_closed_ms)
+{
+    struct server_request *r = request;
+
+    if (!entirely && half_closed_ms < HALF_CLOSED_MS && !is_for_long(r))
+        return;
+    conn_shut(r->conn);
+    if (r->is_over || r->is_sending || r->may_pull)
+        return; /* a write is open, and fails now */
+    if (r->is_sent) {
+        response_cut(r);
+        return;
+    }
+    r->req->http1_is_persistent = 0;
+    /* a write that fails is how libh2o learns of it; 499 is for the log, as other servers have it
+     */
+    response_local(r, &(struct local_answer){.status = 499, .reason = "client-left"});
+}
+
+static void make_id(struct server_request *r)
+{
+    static const char hex[] = "0123456789abcdef";
+    struct request_worker *rw = r->worker->request;
+    uint64_t x = rw->id_base + ++rw->id_count * UINT64_C(0x9e3779b97f4a7c15);
+
+    /* splitmix64: neighbours look nothing alike, and none comes twice */
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    x ^= x >> 31;
+    for (int i = REQUEST_ID_BYTES - 1; i >= 0; i--, x >>= 4)
+        r->id[i] = hex[x & 15];
+}
+
+static struct server_request *request_new(h2o_req_t *req)
+{
+    struct server_request *r = h2o_mem_alloc_shared(&req->pool, sizeof(*r), on_died);
+    struct conn *c = conn_of(req);
+    struct worker *w = worker_of(req);
+
+    memset(r, 0, offsetof(struct server_request, lent));
+    r->req = req;
+    r->conn = c;
+    r->worker = w;
+    r->snapshot = snapshot_ref(w->snapshot);
+    r->is_head = slice_eq(method_of(r), SLICE("HEAD"));
+    r->date_s = -1;
+    r->began_us = clock_mono_us();
+    arena_init(&r->arena, r->lent, sizeof(r->lent), REQUEST_ARENA_MAX);
+    make_id(r);
+    know_address(c, req);
+    conn_request_begin(c, req);
+    if (req->version < 0x200) {
+        c->running.request = r;
+        c->running.left = on_left;
+    }
+    return r;
+}
+
+/* ---- refusals ---- */
+
+static void refuse(struct server_request *r, int status, const char *reason, const char *text)
+{
+    response_local(r, &(struct local_answer){
+                          .status = status,
+                          .reason = reason,
+                          .text = text,
+                          .allow = status == 405 ? METHODS : NULL,
+                          .verdict = REQUEST_REFUSED,
+                      });
+}
+
+static bool is_health(const struct server_request *r)
+{
+    struct slice target = target_of(r);
+
+    return slice_starts_with(target, SLICE(HEALTH_PATH)) &&
+           (target.n == sizeof(HEALTH_PATH) - 1 || target.p[sizeof(HEALTH_PATH) - 1] == '?');
+}
+
+/* For load balancers: before host match and redirect, on every public listener. */
+static void answer_health(struct server_request *r)
+{
+    static const struct local_answer answers[] = {
+        [SERVER_HEALTHY] = {200, "health", "ok\n", .verdict = REQUEST_LOCAL},
+        [SERVER_DRAINING] = {503, "health", "draining\n", .verdict = REQUEST_LOCAL},
+        [SERVER_STUCK] = {503, "health", "stuck\n", .verdict = REQUEST_LOCAL},
+    };
+
+    if (!r->is_head && !slice_eq(method_of(r), SLICE("GET"))) {
+        response_local(r, &(struct local_answer){.status = 405,
+                                                 .reason = "method",
+                                                 .text = "GET or HEAD\n",
+                                                 .allow = "GET, HEAD",
+                                                 .verdict = REQUEST_REFUSED});
+        return;
+    }
+    response_local(r, &answers[server_health(r->worker->server)]);
+}
+
+/* The HTTPS listener that clients of port 80 are sent to; 0: there is none. */
+static uint16_t https_port(const struct worker *w)
+{
+    uint16_t port = 0;
+
+    for (size_t i = 0; i < w->listeners_count; i++)
+        if (w->listeners[i].kind == CONN_TLS && (port == 0 || w->listeners[i].port == HTTPS_PORT))
+            port = w->listeners[i].port;
+    return port;
+}
+
+/* 301 as everybody has it; 308 where the method and its body must stay what they are. */
+static void redirect(struct server_request *r, struct slice host)
+{
+    struct slice target = target_of(r);
+    uint16_t port = https_port(r->worker);
+    bool is_safe = r->is_head || slice_eq(method_of(r), SLICE("GET"));
+    size_t room = host.n + target.n + 32;
+    char *url = h2o_mem_alloc_pool(&r->req->pool, room);
+
+    if (port == 0 || port == HTTPS_PORT)
+        snprintf(url, room, "https://%.*s%.*s", (int)host.n, host.p, (int)target.n, target.p);
+    else
+        snprintf(url, room, "https://%.*s:%u%.*s", (int)host.n, host.p, port, (int)target.n,
+                 target.p);
+    response_local(r, &(struct local_answer){.status = is_safe ? 301 : 308,
+                                             .reason = "redirect",
+                                             .location = url,
+                                             .verdict = REQUEST_LOCAL});
+}
+
+/* Is it for a site of ours, on a connection that may ask for it?  Else it is refused.
+ *
+ * An unknown host and one that the certificate does not cover look alike: which sites there are is
+ * for holders of an admin token. */
+static bool find_site(struct server_request *r, struct slice *out_host)
+{
+    struct slice authority = slice_of_iovec(r->req->input.authority);
+    uint16_t port;
+
+    if (url_host(authority, &r->arena, out_host, &port) != ERR_OK) {
+        refuse(r, 400, "malformed-host", "the Host field is malformed\n");
+        return false;
+    }
+    r->site = sites_find(r->snapshot->sites, *out_host);
+    if (r->site == NULL) {
+        refuse(r, 421, "unknown-host", NULL);
+        return false;
+    }
+    if (r->conn->kind == CONN_TLS &&
+        (r->conn->cert == NULL || !tls_cert_covers(r->conn->cert, *out_host))) {
+        refuse(r, 421, "not-covered", NULL);
+        return false;
+    }
+    return true;
+}
+
+static bool method_is_refused(struct server_request *r)
+{
+    struct slice method = method_of(r);
+
+    if (!slice_eq(method, SLICE("TRACE")) && !slice_eq(method, SLICE("CONNECT")))
+        return false;
+    refuse(r, 405, "method", "TRACE and CONNECT are not served here\n");
+    return true;
+}
+
+static bool target_is_refused(struct server_request *r)
+{
+    struct slice target = target_of(r);
+
+    if (target.n > LIMIT_TARGET_BYTES) {
+        refuse(r, 414, "target-too-long", "the request target is longer than 8192 bytes\n");
+        return true;
+    }
+    if (slice_eq(target, SLICE("*"))) { /* the guards let it come with OPTIONS only */
+        response_local(
+            r, &(struct local_answer){
+                   .status = 204, .reason = "options", .allow = METHODS, .verdict = REQUEST_LOCAL});
+        return true;
+    }
+    if (url_target_is_valid(target))
+        return false;
+    refuse(r, 400, "malformed-target", "the request target is malformed\n");
+    return true;
+}
+
+static bool body_is_refused(struct server_request *r)
+{
+    enum { TEXT_BYTES = 96 };
+    char *text;
+
+    if (r->req->entity.len <= r->site->max_request_body)
+        return false;
+    text = h2o_mem_alloc_pool(&r->req->pool, TEXT_BYTES);
+    snprintf(text, TEXT_BYTES, "the request body is larger than the limit of %llu bytes\n",
+             (unsigned long long)r->site->max_request_body);
+    refuse(r, 413, "body-too-large", text);
+    return true;
+}
+
+/* ---- fields ---- */
+
+/* False when it was refused. */
+static bool read_fields(struct server_request *r)
+{
+    const h2o_headers_t *from = &r->req->headers;
+
+    for (size_t i = 0; i < from->size; i++) {
+        const h2o_header_t *h = &from->entries[i];
+        enum err e = http_fields_add(&r->fields, &r->arena, LIMIT_FIELDS,
+                                     (struct slice){h->name->base, h->name->len},
+                                     slice_trim(slice_of_iovec(h->value)));
+
+        if (e != ERR_OK) {
+            refuse(r, 431, "too-many-fields", "the request has more than 100 header fields\n");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Has it been through this cluster already?  Its id is in CDN-Loop then (RFC 8586). */
+static bool is_loop(const struct server_request *r)
+{
+    const struct http_field *f = http_fields_find(&r->fields, SLICE("cdn-loop"));
+    char id[20];
+    struct slice ours;
+
+    if (f == NULL)
+        return false;
+    ours = (struct slice){id, (size_t)snprintf(id, sizeof(id), "%016llx",
+                                               (unsigned long long)purge_cluster_id(
+                                                   server_purge(r->worker->server)))};
+    for (; f != NULL; f = http_fields_next(&r->fields, f)) {
+        struct slice rest = f->value, member;
+
+        while (http_list_next(&rest, &member, NULL))
+            if (slice_eq(slice_trim(slice_head(member, slice_index(member, ';'))), ours))
+                return true;
+    }
+    return false;
+}
+
+static bool fields_are_refused(struct server_request *r)
+{
+    struct slice type = http_fields_value(&r->fields, SLICE("content-type"));
+
+    if (is_loop(r)) {
+        metrics_add(METRIC_ORIGIN_LOOPS, 1);
+        log_warn("%s: a request came back to us: the origin's name or its own proxy leads here",
+                 r->site->name);
+        refuse(r, 508, "loop", "this request has been here before: the origin points back at us\n");
+        return true;
+    }
+    if (slice_eq_nocase(slice_head(type, 16), SLICE("application/grpc"))) {
+        refuse(r, 501, "grpc", "gRPC is not served here: it needs trailers\n");
+        return true;
+    }
+    if (slice_eq_nocase(slice_of_iovec(r->req->upgrade), SLICE("websocket"))) {
+        refuse(r, 501, "websocket", "WebSocket is not served here\n");
+        return true;
+    }
+    return false;
+}
+
+/* ---- to the cache ---- */
+
+static void hold_ref(void *p)
+{
+    (void)snapshot_ref(p);
+}
+
+static void hold_unref(void *p)
+{
+    snapshot_unref(p);
+}
+
+static bool expects_content(struct slice method)
+{
+    return slice_eq(method, SLICE("POST")) || slice_eq(method, SLICE("PUT")) ||
+           slice_eq(method, SLICE("PATCH"));
+}
+
+static void ask_cache(struct server_request *r, struct slice host)
+{
+    struct slice body = slice_of_iovec(r->req->entity);
+    struct cache_request rq = {
+        .site = r->site,
+        .hold = {r->snapshot, hold_ref, hold_unref},
+        .method = method_of(r),
+        .host = host,
+        .target = target_of(r),
+        .is_https = r->conn->kind == CONN_TLS,
+        .fields = &r->fields,
+        .body = body,
+        .has_body = body.n > 0 || expects_content(method_of(r)),
+        .client = {r->conn->address, r->conn->address_bytes},
+        .id = {r->id, sizeof(r->id)},
+        .via = r->req->version >= 0x200   ? "2"
+               : r->req->version == 0x101 ? "1.1"
+                                          : "1.0",
+        .arena = &r->arena,
+    };
+
+    r->exchange = cache_start(r->worker->cache, &rq, &response_client, r);
+    if (r->exchange == NULL) {
+        response_local(r, &(struct local_answer){.status = 503,
+                                                 .reason = "out-of-memory",
+                                                 .text = "this server is out of memory\n",
+                                                 .retry_after = "1"});
+        return;
+    }
+    if (r->is_answered)
+        response_begin(r);
+}
+
+int request_on_req(h2o_handler_t *self, h2o_req_t *req)
+{
+    struct server_request *r = request_new(req);
+    struct slice host;
+
+    (void)self;
+    if (is_health(r)) {
+        answer_health(r);
+        return 0;
+    }
+    if (method_is_refused(r) || target_is_refused(r) || !find_site(r, &host))
+        return 0;
+    if (r->conn->kind == CONN_REDIRECT) {
+        redirect(r, host);
+        return 0;
+    }
+    if (body_is_refused(r) || !read_fields(r) || fields_are_refused(r))
+        return 0;
+    ask_cache(r, host);
+    return 0;
+}
+
+/* ---- workers and the server ---- */
+
+enum err request_worker_start(struct worker *w)
+{
+    enum err e;
+
+    w->request = calloc(1, sizeof(*w->request));
+    w->access = log_stream_new();
+    if (w->request == NULL || w->access == NULL)
+        return ERR_NOMEM;
+    w->request->worker = w;
+    digest_random(&w->request->id_base, sizeof(w->request->id_base));
+    e = upstream_new(w->reactor, &w->upstream);
+    if (e != ERR_OK)
+        return e;
+    fetcher_init(&w->request->fetcher, w);
+    return cache_worker_new(server_cache(w->server), w->reactor, &w->request->fetcher, &w->cache);
+}
+
+void request_worker_stop(struct worker *w)
+{
+    if (w->cache != NULL)
+        cache_worker_free(w->cache);
+    upstream_free(w->upstream);
+    log_stream_free(w->access);
+    if (w->request != NULL && w->request->date != NULL)
+        h2o_mem_release_shared(w->request->date);
+    free(w->request);
+    w->cache = NULL;
+    w->upstream = NULL;
+    w->access = NULL;
+    w->request = NULL;
+}
+
+enum err request_server_start(struct server *s, struct buf *why)
+{
+    const struct config *c = server_config(s);
+    struct cache_options opt = {
+        .role = server_role(s),
+        .node = c->node,
+        .store = server_store(s),
+        .purge = server_purge(s),
+        .store_bytes = c->store_size,
+    };
+    struct cache *cache;
+    enum err e = cache_new(&opt, &cache);
+
+    if (e == ERR_OK)
+        server_set_cache(s, cache);
+    else
+        buf_addf(why, "the cache cannot be started: %s", err_name(e));
+    return e;
+}
+
+void request_server_stop(struct server *s)
+{
+    cache_free(server_cache(s));
+    server_set_cache(s, NULL);
+}

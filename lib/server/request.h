@@ -1,0 +1,115 @@
+/*
+ * request: one request of a client, from on_req to the death of libh2o's pool.
+ *
+ * request.c      refusals, redirects, health; the exchange with lib/cache begins and ends here
+ * response.c     the answer on its way out: pulled, or pushed piece by piece
+ * response_fields.c   what is added to an answer's fields
+ * fetcher.c      struct cache_fetcher over lib/upstream
+ * accesslog.c    one line a request
+ *
+ * A struct server_request hangs on the pool of its h2o_req_t: whatever ends the request runs the
+ * pool's disposer, and that alone ends the exchange.  Once the final h2o_send() has been called,
+ * libh2o may have freed all of it: nothing is touched after that.
+ */
+#ifndef SERVER_REQUEST_H
+#define SERVER_REQUEST_H
+
+#include "base/arena.h"
+#include "cache/cache.h"
+#include "server/server_priv.h"
+
+enum {
+    REQUEST_ID_BYTES = 16,
+    REQUEST_PIECES_MAX = 8,     /* pushed at once */
+    REQUEST_ARENA_BYTES = 8192, /* an ordinary request asks malloc for no more */
+    REQUEST_ARENA_MAX = 1024 * 1024,
+};
+
+/* Verdicts of the access log that lib/cache does not know. */
+enum request_verdict { REQUEST_OF_CACHE, REQUEST_REFUSED, REQUEST_LOCAL };
+
+struct server_request {
+    h2o_generator_t generator; /* first: libh2o hands it back */
+    h2o_req_t *req;
+    struct conn *conn;
+    struct worker *worker;
+    struct snapshot *snapshot; /* a reference */
+    const struct site *site;   /* NULL until found */
+    struct cache_exchange *exchange;
+    struct http_fields fields; /* of the request */
+    char id[REQUEST_ID_BYTES];
+    bool is_head;
+
+    /* the answer */
+    bool is_answered; /* by the cache */
+    bool is_sent;     /* the head was handed to libh2o */
+    bool is_over;     /* the final bytes were: early deaths come before */
+    bool has_body, may_pull, is_stream;
+    bool is_sending;                        /* pushed bytes not yet taken: proceed will come */
+    bool is_broken;                         /* the body ended early: said at the next proceed */
+    bool is_output;                         /* between conn_output_begin() and _end() */
+    uint64_t left;                          /* bytes of the body to come; CACHE_BYTES_UNKNOWN */
+    int64_t date_s;                         /* for Date; -1: now */
+    struct block *held[REQUEST_PIECES_MAX]; /* references: what they hold is on its way */
+    unsigned held_count;
+    size_t held_bytes;
+
+    /* the access log */
+    enum request_verdict verdict;
+    enum cache_verdict cache_verdict;
+    const char *reason; /* of a refusal or a local answer; static text */
+    int status;         /* that was sent */
+    uint64_t body_bytes;
+    int64_t began_us, first_us; /* first_us: when the head was handed over; 0: never */
+
+    struct arena arena;
+    _Alignas(16) char lent[REQUEST_ARENA_BYTES]; /* last: not cleared */
+};
+
+/* What the files of request.h keep for a worker. */
+struct request_worker {
+    struct worker *worker;
+    struct cache_fetcher fetcher;
+    uint64_t id_base, id_count;
+    /* Date of the last stored answer: libh2o's own kind of shared chunk */
+    h2o_timestamp_string_t *date;
+    int64_t date_s;
+};
+
+/* ---- response.c ---- */
+
+extern const struct cache_client response_client; /* its user is the struct server_request */
+
+/* The cache has answered from inside cache_start(): send it.  The request may be gone afterwards.
+ */
+void response_begin(struct server_request *r);
+
+struct local_answer { /* all static text, or in the pool */
+    int status;
+    const char *reason; /* for the access log */
+    const char *text;   /* a line of plain text; NULL: no body */
+    const char *allow, *location, *retry_after;
+    enum request_verdict verdict;
+};
+
+/* Answer without the cache.  The request may be gone afterwards. */
+void response_local(struct server_request *r, const struct local_answer *a);
+
+/* Cut a response whose head is out: reset or close, never a clean end. The request may be gone. */
+void response_cut(struct server_request *r);
+
+void response_release(struct server_request *r); /* from the disposer: what is on its way */
+
+/* ---- response_fields.c ---- */
+
+/* Status, reason, length and fields of the cache's answer, into req->res. */
+void response_fields_set(struct server_request *r, const struct cache_answer *a);
+void response_field_add(h2o_req_t *req, struct slice name, struct slice value); /* not copied */
+void response_fields_local(struct server_request *r); /* those of every answer that is made here */
+const char *response_reason(int status);              /* never NULL */
+
+/* ---- fetcher.c ---- */
+
+void fetcher_init(struct cache_fetcher *f, struct worker *w);
+
+#endif

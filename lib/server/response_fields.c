@@ -1,0 +1,195 @@
+/* From an answer of the cache to the head that libh2o sends. */
+#include <string.h>
+
+#include "base/check.h"
+#include "http/cache_status.h"
+#include "http/date.h"
+#include "server/request.h"
+
+/* Text of `n` bytes that lives as long as the request. */
+static struct slice pool_dup(h2o_req_t *req, const char *p, size_t n)
+{
+    char *copy = h2o_mem_alloc_pool(&req->pool, n);
+
+    memcpy(copy, p, n);
+    return (struct slice){copy, n};
+}
+
+const char *response_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *reason;
+    } known[] = {
+        {200, "OK"},
+        {304, "Not Modified"},
+        {206, "Partial Content"},
+        {404, "Not Found"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {203, "Non-Authoritative Information"},
+        {204, "No Content"},
+        {205, "Reset Content"},
+        {300, "Multiple Choices"},
+        {303, "See Other"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {407, "Proxy Authentication Required"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {451, "Unavailable For Legal Reasons"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {508, "Loop Detected"},
+    };
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (known[i].status == status)
+            return known[i].reason;
+    return status < 400 ? "OK" : "Error";
+}
+
+void response_field_add(h2o_req_t *req, struct slice name, struct slice value)
+{
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name.p, name.n, 1, NULL, value.p, value.n);
+}
+
+/* libh2o writes these itself, or they are made anew here. */
+static bool is_made_anew(const struct server_request *r, struct slice name)
+{
+    switch (name.n) {
+    case 3:
+        return slice_eq(name, SLICE("age"));
+    case 4:
+        return slice_eq(name, SLICE("date"));
+    case 9:
+        return server_role(r->worker->server)->strips_tags && slice_eq(name, SLICE("cache-tag"));
+    case 10:
+        return slice_eq(name, SLICE("connection")) || slice_eq(name, SLICE("keep-alive"));
+    case 12:
+        return slice_eq(name, SLICE("x-request-id"));
+    case 13:
+        return server_role(r->worker->server)->strips_tags &&
+               slice_eq(name, SLICE("surrogate-key"));
+    case 14:
+        return slice_eq(name, SLICE("content-length"));
+    case 17:
+        return slice_eq(name, SLICE("transfer-encoding"));
+    case 25:
+        return r->conn->kind == CONN_TLS && r->site->hsts_s > 0 &&
+               slice_eq(name, SLICE("strict-transport-security"));
+    default:
+        return false;
+    }
+}
+
+/*
+ * libh2o writes values as they are, so a line break in one would be a field of its author's making.
+ * The upstream's parser lets none through; this is the last place to look, and cheap.
+ */
+static bool is_sound(struct slice value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] == '\r' || value.p[i] == '\n' || value.p[i] == '\0')
+            return false;
+    return true;
+}
+
+static void add_age(h2o_req_t *req, int64_t age_s)
+{
+    char text[24];
+
+    response_field_add(
+        req, SLICE("age"),
+        pool_dup(req, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)age_s)));
+}
+
+static void add_hsts(struct server_request *r)
+{
+    char text[40];
+
+    if (r->conn->kind != CONN_TLS || r->site == NULL || r->site->hsts_s == 0)
+        return;
+    response_field_add(r->req, SLICE("strict-transport-security"),
+                       pool_dup(r->req, text,
+                                (size_t)snprintf(text, sizeof(text), "max-age=%llu",
+                                                 (unsigned long long)r->site->hsts_s)));
+}
+
+static void add_via(struct server_request *r)
+{
+    const char *node = server_config(r->worker->server)->node;
+    size_t bytes = strlen(node);
+    char *text = h2o_mem_alloc_pool(&r->req->pool, bytes + 4);
+
+    memcpy(text, "1.1 ", 4); /* of the message that came to us, which is the upstream's */
+    memcpy(text + 4, node, bytes);
+    response_field_add(r->req, SLICE("via"), (struct slice){text, bytes + 4});
+}
+
+void response_fields_local(struct server_request *r)
+{
+    add_hsts(r);
+    response_field_add(r->req, SLICE("x-request-id"), (struct slice){r->id, sizeof(r->id)});
+}
+
+/* Content-Length; SIZE_MAX: none. */
+static size_t length_of(const struct server_request *r, const struct cache_answer *a)
+{
+    if (a->status == 204 || a->status == 304)
+        return SIZE_MAX;
+    if (a->body_bytes != CACHE_BYTES_UNKNOWN)
+        return (size_t)a->body_bytes;
+    return a->has_body || r->is_head ? SIZE_MAX : 0;
+}
+
+void response_fields_set(struct server_request *r, const struct cache_answer *a)
+{
+    h2o_req_t *req = r->req;
+    char status[CACHE_STATUS_BYTES];
+
+    CHECK(a->status >= 200 && a->status <= 999);
+    req->res.status = a->status;
+    req->res.reason = response_reason(a->status);
+    req->res.content_length = length_of(r, a);
+    for (size_t i = 0; i < a->fields->count; i++) {
+        const struct http_field *f = &a->fields->item[i];
+
+        if (!is_made_anew(r, f->name) && is_sound(f->value))
+            response_field_add(req, f->name, f->value);
+    }
+    if (a->age_s >= 0)
+        add_age(req, a->age_s);
+    add_via(r);
+    if (a->has_status)
+        response_field_add(req, SLICE("cache-status"),
+                           pool_dup(req, status, cache_status_format(&a->cache_status, status)));
+    response_fields_local(r);
+}
