@@ -64,7 +64,7 @@ static bool is_name(struct slice host)
             return false;
         is_label = host.p[i] != '.';
     }
-    return host.n > 0 && host.n <= HOST_BYTES_MAX;
+    return is_label && host.n <= HOST_BYTES_MAX;
 }
 
 /* An empty port is the scheme's own (RFC 3986 section 3.2.3); `rest` is what follows the host. */
