@@ -1,9 +1,10 @@
 /*
  * cache: the HTTP cache: a request goes in, an answer and a body come out.
  *
- * The interface to the server.  One struct cache a process, one struct cache_worker a worker thread, one struct cache_exchange
- * a request.  The engine decides (decide_request, decide_response), looks up (store), collapses (one fetch per key in the
- * process), and hands out bodies.  It knows no sockets: a fetch is asked for through struct cache_fetcher.
+ * The interface to the server.  One struct cache a process, one struct cache_worker a worker
+ * thread, one struct cache_exchange a request.  The engine decides (decide_request,
+ * decide_response), looks up (store), collapses (one fetch per key in the process), and hands out
+ * bodies.  It knows no sockets: a fetch is asked for through struct cache_fetcher.
  *
  * Invariants
  *   - Every exchange gets exactly one answer, unless it is cancelled first.
@@ -35,7 +36,8 @@ struct store;
 
 /* ---- what the server gives: fetches ---- */
 
-/* What keeps the configuration alive that a request's site belongs to: a fill may outlive its client. */
+/* What keeps the configuration alive that a request's site belongs to: a fill may outlive its
+ * client. */
 struct cache_hold {
     void *p;
     void (*ref)(void *p);   /* any thread */
@@ -62,13 +64,17 @@ struct cache_fetch_head {
 
 struct cache_fetch_events {
     void (*head)(void *user, const struct cache_fetch_head *h);
-    bool (*body)(void *user, const char *p, size_t n); /* false: pause after these bytes, until resume */
-    void (*done)(void *user, enum response_failure f, bool whole, const char *text); /* last; whole: all of the body came */
+    bool (*body)(void *user, const char *p,
+                 size_t n); /* false: pause after these bytes, until resume */
+    void (*done)(void *user, enum response_failure f, bool whole,
+                 const char *text); /* last; whole: all of the body came */
 };
 
-/* Filled by the server over lib/upstream, by fakes in tests; all on the worker.  No callback comes from inside these. */
+/* Filled by the server over lib/upstream, by fakes in tests; all on the worker.  No callback comes
+ * from inside these. */
 struct cache_fetcher {
-    enum err (*start)(void *user, const struct cache_fetch_request *rq, const struct cache_fetch_events *ev, void *fill, void **out_fetch);
+    enum err (*start)(void *user, const struct cache_fetch_request *rq,
+                      const struct cache_fetch_events *ev, void *fill, void **out_fetch);
     void (*resume)(void *fetch);
     void (*cancel)(void *fetch); /* no callback comes after */
     void *user;
@@ -87,8 +93,10 @@ struct cache_options {
 NODISCARD enum err cache_new(const struct cache_options *opt, struct cache **out);
 void cache_free(struct cache *c); /* after its workers; NULL is fine */
 
-NODISCARD enum err cache_worker_new(struct cache *c, struct reactor *r, const struct cache_fetcher *f, struct cache_worker **out);
-/* Cancels what runs.  No exchange may be left.  Call it from the worker's thread, while its loop still takes messages. */
+NODISCARD enum err cache_worker_new(struct cache *c, struct reactor *r,
+                                    const struct cache_fetcher *f, struct cache_worker **out);
+/* Cancels what runs.  No exchange may be left.  Call it from the worker's thread, while its loop
+ * still takes messages. */
 void cache_worker_free(struct cache_worker *w);
 
 /* ---- a request ---- */
@@ -98,7 +106,7 @@ struct cache_request { /* all of it borrowed until the exchange is over, but the
     struct cache_hold hold;
     struct slice method, host, target; /* host: in the form of url_host(); target: as received */
     bool is_https;
-    const struct http_fields *fields;  /* as received */
+    const struct http_fields *fields; /* as received */
     struct slice body;
     bool has_body;
     struct slice client; /* address, for X-Forwarded-For */
@@ -107,31 +115,42 @@ struct cache_request { /* all of it borrowed until the exchange is over, but the
     struct arena *arena; /* lives as long as the exchange */
 };
 
-enum cache_verdict { VERDICT_HIT, VERDICT_STALE, VERDICT_REVALIDATED, VERDICT_MISS, VERDICT_COLLAPSED, VERDICT_PASS, VERDICT_ERROR };
+enum cache_verdict {
+    VERDICT_HIT,
+    VERDICT_STALE,
+    VERDICT_REVALIDATED,
+    VERDICT_MISS,
+    VERDICT_COLLAPSED,
+    VERDICT_PASS,
+    VERDICT_ERROR
+};
 
 #define CACHE_BYTES_UNKNOWN UINT64_MAX
 
 struct cache_answer { /* borrowed for the call; field values live as long as the exchange */
     int status;
     const struct http_fields *fields; /* end-to-end ones; Content-Length is not among them */
-    uint64_t body_bytes;   /* what Content-Length should say; CACHE_BYTES_UNKNOWN */
-    bool has_body;         /* bytes follow: cache_body_next() or, when may_pull, cache_body_pull() */
-    bool may_pull;         /* whole and resident: pulling never waits */
-    bool is_stream;        /* an event stream or the like: idle for long */
-    int64_t age_s;         /* -1: no Age of ours */
-    int64_t date_s;        /* of the stored response, for Date; -1: now */
+    uint64_t body_bytes;              /* what Content-Length should say; CACHE_BYTES_UNKNOWN */
+    bool has_body;  /* bytes follow: cache_body_next() or, when may_pull, cache_body_pull() */
+    bool may_pull;  /* whole and resident: pulling never waits */
+    bool is_stream; /* an event stream or the like: idle for long */
+    int64_t age_s;  /* -1: no Age of ours */
+    int64_t date_s; /* of the stored response, for Date; -1: now */
     enum cache_verdict verdict;
-    bool has_status;       /* a Cache-Status member of ours: */
+    bool has_status; /* a Cache-Status member of ours: */
     struct cache_status cache_status;
 };
 
 struct cache_client {
-    void (*answer)(void *user, const struct cache_answer *a); /* once; may come from inside cache_start() */
-    void (*ready)(void *user); /* after CACHE_BODY_WAIT: ask again; never from inside cache_body_next() */
+    void (*answer)(void *user,
+                   const struct cache_answer *a); /* once; may come from inside cache_start() */
+    void (*ready)(
+        void *user); /* after CACHE_BODY_WAIT: ask again; never from inside cache_body_next() */
 };
 
 /* Begin.  NULL when out of memory.  The exchange ends with cache_end(), whatever happens. */
-struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_request *rq, const struct cache_client *client, void *user);
+struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_request *rq,
+                                   const struct cache_client *client, void *user);
 
 /* End, in any phase: the client has left or has everything.  No callback comes after. */
 void cache_end(struct cache_exchange *x);
@@ -153,7 +172,8 @@ struct cache_piece {
 enum cache_body cache_body_next(struct cache_exchange *x, size_t max, struct cache_piece *out);
 
 /* Copy the next bytes, at least 1 and at most `bytes`.  MORE, END or BROKEN. */
-enum cache_body cache_body_pull(struct cache_exchange *x, char *to, size_t bytes, size_t *out_bytes);
+enum cache_body cache_body_pull(struct cache_exchange *x, char *to, size_t bytes,
+                                size_t *out_bytes);
 
 const char *cache_verdict_name(enum cache_verdict v);
 
@@ -165,8 +185,9 @@ const char *cache_reason(const struct cache_exchange *x);
 struct store_reader;
 
 /* What a GET of host and target with these fields would meet now, as text for a person. */
-void cache_explain(struct cache *c, struct store_reader *r, const struct site *site, bool is_https, struct slice host,
-                   struct slice target, const struct http_fields *fields, struct buf *out);
+void cache_explain(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
+                   struct slice host, struct slice target, const struct http_fields *fields,
+                   struct buf *out);
 
 /* Age and lifetime left of a stored head; false when it is none of ours. */
 bool cache_head_facts(struct slice head, int64_t *age_s, int64_t *ttl_s, int *status);

@@ -15,17 +15,29 @@
 
 struct collapse;
 struct cold;
+struct cold_read;
 struct fill;
 struct fill_reader;
+struct fill_result;
+struct memo;
 
 struct cache {
     struct role role;
-    struct slice node;  /* owned text */
+    struct slice node; /* owned text */
     struct store *store;
     struct purge *purge;
     uint64_t object_bytes_max;
     struct collapse *collapse;
     struct cold *cold;
+    struct memo *memo; /* why what came last was not stored, for explain */
+
+    /*
+     * How many fills the store has taken.  Who found nothing stored and then no fill to join
+     * compares it with what it was before its look-up: moved, the fill may have ended in between,
+     * and the store may have it now.  Counted with release before the fill leaves the table; pairs
+     * with the acquire in engine_look().
+     */
+    _Atomic uint64_t stored;
 };
 
 struct cache_worker {
@@ -39,28 +51,36 @@ struct cache_worker {
 /* ---- lookup.c: what is stored for a request ---- */
 
 struct lookup {
-    struct slice text;        /* the key's text */
-    struct slice target;      /* as key and upstream see it */
+    struct slice text;   /* the key's text */
+    struct slice target; /* as key and upstream see it */
     struct slice host;
-    uint64_t variant;         /* that was found, or under which to fetch */
+    uint64_t variant; /* that was found, or under which to fetch */
     bool found, vary_missed;
-    struct store_hit hit;     /* when found; pinned as it says */
-    struct head head;         /* decoded */
+    struct store_hit hit; /* when found; pinned as it says */
+    struct head head;     /* decoded */
     struct stored_facts facts;
 };
 
+/* The names alone: what a request that is passed needs.  ERR_LIMIT when the arena is full. */
+NODISCARD enum err lookup_names(const struct site *site, bool is_https, struct slice host,
+                                struct slice target, struct arena *a, struct lookup *out);
+
 /*
- * Find what is stored for a request.  ERR_OK whether found or not; ERR_LIMIT when the arena is full.  A pinned hit is the
- * caller's to unpin (lookup_release()).
+ * Find what is stored for a request.  ERR_OK whether found or not; ERR_LIMIT when the arena is
+ * full.  A pinned hit is the caller's to unpin (lookup_release()).
  */
-NODISCARD enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
-                              struct slice host, struct slice target, const struct http_fields *fields, struct arena *a, struct lookup *out);
+NODISCARD enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *site,
+                              bool is_https, struct slice host, struct slice target,
+                              const struct http_fields *fields, struct arena *a,
+                              struct lookup *out);
 void lookup_release(struct cache *c, struct lookup *l);
 
 /* ---- the exchange ---- */
 
 enum body_source { BODY_NONE, BODY_INLINE, BODY_OBJECT, BODY_FILL };
 
+/* Lies in its request's arena.  Whoever calls the client touches it no more: the client may end it
+ * from inside. */
 struct cache_exchange {
     struct cache_worker *worker;
     struct cache_request rq;
@@ -71,35 +91,83 @@ struct cache_exchange {
     struct rule_facts rule;
     struct lookup lookup;
     struct request_decision decision;
+    uint64_t stored_before; /* cache->stored when the look-up began */
+    bool is_pass;
     bool answered;
-    unsigned attempts;  /* fills that were joined and could not be shared */
+    unsigned attempts; /* fills that were joined and could not be shared */
 
     struct fill_reader *reader; /* attached to a fill */
     bool leads;                 /* that fill is ours */
 
+    /* the answer's own */
+    struct http_fields fields;
+    struct http_field own_field[2]; /* of errors, which need no arena */
+
     /* the body on its way out */
     enum body_source source;
-    uint64_t at, end;           /* bytes of the whole body; end CACHE_BYTES_UNKNOWN while unknown */
-    struct slice inline_body;
+    uint64_t at, end;         /* bytes of the whole body; end CACHE_BYTES_UNKNOWN while unknown */
+    struct slice inline_body; /* the whole body */
     struct cold_read *cold_read; /* running, or NULL */
+    struct cache_piece cold;     /* came from the disk, not given out yet */
+    bool cold_failed;
+    bool waits; /* was told CACHE_BODY_WAIT */
 
     enum cache_verdict verdict;
     enum cache_reason reason;
 };
 
-/* answer.c: from a head and a body source to one struct cache_answer: conditions, ranges, HEAD. */
-void answer_from_store(struct cache_exchange *x, const struct head *h, enum cache_verdict verdict, const struct cache_status *status);
-void answer_from_fill(struct cache_exchange *x);
-/* An answer made here: status, one line of text, no Cache-Status when it has nothing to say. */
-void answer_error(struct cache_exchange *x, int status, const char *text, const struct cache_status *status_field);
+/* ---- engine.c ---- */
 
-/* engine_miss.c */
+/* Look up, judged anew, and decide; what was found before is given back.  ERR_LIMIT when the arena
+ * is full: nothing is found then. */
+NODISCARD enum err engine_look(struct cache_exchange *x);
+
+/* Answer with what is stored, as x->decision allows. */
+void engine_answer_stored(struct cache_exchange *x);
+
+/* Leave the fill, if there is one. */
+void engine_leave_fill(struct cache_exchange *x);
+
+/* ---- answer.c: from a head and a body to one struct cache_answer: conditions, ranges, HEAD ----
+ */
+
+/* `status` is what Cache-Status says; its name is filled in.  `age_s` -1: none. */
+void answer_from_store(struct cache_exchange *x, const struct head *h, enum cache_verdict verdict,
+                       const struct cache_status *status);
+/* With what came: `r` as long as the reader is attached. */
+void answer_from_fill(struct cache_exchange *x, const struct fill_result *r);
+/* An answer made here: status and one line of text (static).  `status_field` NULL: no Cache-Status.
+ */
+void answer_error(struct cache_exchange *x, int status, const char *text,
+                  const struct cache_status *status_field);
+
+/* ---- engine_miss.c ---- */
+
 void miss_begin(struct cache_exchange *x);   /* fetch, validate or pass, as x->decision says */
 void miss_refresh(struct cache_exchange *x); /* validate in the background */
-void miss_ready(void *user);                 /* the fill has news */
+
+/* ---- body.c ---- */
+
+void body_ready(
+    struct cache_exchange *x); /* there is news for one that waits; may call the client */
+void body_release(struct cache_exchange *x);
+
+/* ---- memo.c: the last responses that were not stored, and why: for people, so a slot may be lost
+ * to another key ---- */
+
+struct memo_entry {
+    int64_t at_s;
+    int status;
+    struct reasons why;
+};
+NODISCARD enum err memo_new(struct memo **out);
+void memo_free(struct memo *m);
+void memo_put(struct memo *m, struct slice key, const struct memo_entry *e); /* any thread */
+bool memo_find(struct memo *m, struct slice key, struct memo_entry *out);    /* any thread */
 
 /* request_fields.c: what goes upstream, in the arena. */
-NODISCARD enum err request_fields_make(struct cache *c, const struct cache_request *rq, const struct lookup *l, bool is_pass,
-                                       bool is_validation, struct arena *a, struct http_fields *out);
+NODISCARD enum err request_fields_make(struct cache *c, const struct cache_request *rq,
+                                       const struct lookup *l, bool is_pass, bool is_validation,
+                                       struct arena *a, struct http_fields *out);
 
 #endif

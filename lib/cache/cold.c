@@ -129,8 +129,9 @@ void cold_free(struct cold *c)
     free(c);
 }
 
-struct cold_read *cold_start(struct cold *c, struct reactor *r, uint64_t objid, uint64_t offset, size_t bytes,
-                             void (*done)(void *user, struct block *b, size_t bytes), void *user)
+struct cold_read *cold_start(struct cold *c, struct reactor *r, uint64_t objid, uint64_t offset,
+                             size_t bytes, void (*done)(void *user, struct block *b, size_t bytes),
+                             void *user)
 {
     struct cold_read *read = calloc(1, sizeof(*read));
 

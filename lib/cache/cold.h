@@ -1,7 +1,8 @@
 /*
  * cold: reads that may wait for the disk, off the event loops.
  *
- * Two threads, each with a store_reader.  A read is asked for by one worker and told to the same one.
+ * Two threads, each with a store_reader.  A read is asked for by one worker and told to the same
+ * one.
  */
 #ifndef CACHE_COLD_H
 #define CACHE_COLD_H
@@ -18,11 +19,13 @@ NODISCARD enum err cold_new(struct store *s, struct cold **out);
 void cold_free(struct cold *c); /* no read may be on its way; NULL is fine */
 
 /*
- * Read up to one chunk of a pinned object from `offset`; it is pinned once more meanwhile.  `done` is called on the reactor's thread: with a block whose
- * reference is the callee's and the bytes in it, or with NULL.  NULL when out of memory.
+ * Read up to one chunk of a pinned object from `offset`; it is pinned once more meanwhile.  `done`
+ * is called on the reactor's thread: with a block whose reference is the callee's and the bytes in
+ * it, or with NULL.  NULL when out of memory.
  */
-struct cold_read *cold_start(struct cold *c, struct reactor *r, uint64_t objid, uint64_t offset, size_t bytes,
-                             void (*done)(void *user, struct block *b, size_t bytes), void *user);
+struct cold_read *cold_start(struct cold *c, struct reactor *r, uint64_t objid, uint64_t offset,
+                             size_t bytes, void (*done)(void *user, struct block *b, size_t bytes),
+                             void *user);
 
 /* No callback comes after.  Asking worker only. */
 void cold_cancel(struct cold_read *r);

@@ -336,8 +336,8 @@ static void decide_304(const struct response_case *c, struct response_decision *
     reasons_add(&out->why, REASON_FRESHENED, 0);
     keep_freshness(c, out);
     out->action = RESPONSE_FRESHEN;
-    out->may_share = true;
-    out->drops_stored = !is_for_everyone(c, out);
+    out->may_share = is_for_everyone(c, out);
+    out->drops_stored = !out->may_share;
 }
 
 void decide_response(const struct response_case *c, struct response_decision *out)
@@ -364,7 +364,8 @@ void decide_response(const struct response_case *c, struct response_decision *ou
         }
     }
     if (!is_for_everyone(c, out)) {
-        out->drops_stored = c->stored->present && r->status < 500;
+        /* 401 and 403 are about the one who asked */
+        out->drops_stored = c->stored->present && r->status < 500 && r->status != 401 && r->status != 403;
         return;
     }
     if (!may_store(c, out)) {

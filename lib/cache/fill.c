@@ -8,13 +8,18 @@
 #include "cache/fill_priv.h"
 #include "cache/tags.h"
 #include "cache/variant.h"
+#include "http/conditional.h"
 #include "purge/purge.h"
 
 enum {
-    ARENA_BYTES_MAX = 512 * 1024, /* request, response head and what is made of them, without bodies */
-    FIRST_BLOCK_BYTES = 16384,    /* of a body whose length nobody knows */
-    SMALL_BLOCK_BYTES = 4096,     /* of what comes in small pieces and is not stored: event streams */
-    RECHECK_MS = 20,              /* while the store's writer is behind */
+    ARENA_BYTES_MAX =
+        512 * 1024,            /* request, response head and what is made of them, without bodies */
+    FIRST_BLOCK_BYTES = 16384, /* of a body whose length nobody knows */
+    SMALL_BLOCK_BYTES = 4096,  /* of what comes in small pieces and is not stored: event streams */
+    RECHECK_MS = 20,           /* while the store's writer is behind */
+    STUCK_MS = 2000,           /* behind for so long: go on without it */
+    RECHECK_READERS_MS = 1000,
+    BEHIND_BYTES = LIMIT_UNBACKED_BYTES * 3 / 4,
 };
 
 /* ---- birth and death ---- */
@@ -75,8 +80,9 @@ static enum err copy_request(struct fill *f, const struct cache_request *rq)
     if (fields == NULL || copy_fields(&f->arena, rq->fields, fields) != ERR_OK)
         return ERR_LIMIT;
     f->rq.fields = fields;
-    return copy(&f->arena, &f->rq.method) && copy(&f->arena, &f->rq.host) && copy(&f->arena, &f->rq.target) &&
-                   copy(&f->arena, &f->rq.body) && copy(&f->arena, &f->rq.client) && copy(&f->arena, &f->rq.id)
+    return copy(&f->arena, &f->rq.method) && copy(&f->arena, &f->rq.host) &&
+                   copy(&f->arena, &f->rq.target) && copy(&f->arena, &f->rq.body) &&
+                   copy(&f->arena, &f->rq.client) && copy(&f->arena, &f->rq.id)
                ? ERR_OK
                : ERR_LIMIT;
 }
@@ -88,7 +94,9 @@ static enum err copy_lookup(struct fill *f, const struct lookup *l)
 
     f->lookup = *l;
     f->lookup.hit.pinned = false;
-    if (!copy(&f->arena, &f->lookup.text) || !copy(&f->arena, &f->lookup.target) || !copy(&f->arena, &f->lookup.host))
+    f->lookup.hit.head = f->lookup.hit.inline_body = (struct slice){0};
+    if (!copy(&f->arena, &f->lookup.text) || !copy(&f->arena, &f->lookup.target) ||
+        !copy(&f->arena, &f->lookup.host))
         return ERR_LIMIT;
     if (!l->found)
         return ERR_OK;
@@ -107,7 +115,8 @@ static void on_start(void *user);
 static void on_recheck(void *user);
 static void on_control(struct reactor_message *m);
 
-static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, struct slice key, struct fill **out)
+static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, struct slice key,
+                         struct fill **out)
 {
     struct fill *f = calloc(1, sizeof(*f));
     enum err e;
@@ -146,7 +155,8 @@ static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, s
     /* purge-protocol rule 4: before the request is sent */
     f->birth = purge_head(w->cache->purge);
     LIST_PUSH(w->fills, f);
-    reactor_timer_start(w->reactor, &f->start, 0); /* a request that is reset in the same read costs no fetch */
+    reactor_timer_start(w->reactor, &f->start,
+                        0); /* a request that is reset in the same read costs no fetch */
     *out = f;
     return ERR_OK;
 }
@@ -182,29 +192,37 @@ static bool is_purged(const struct fill *f)
     return purge_judge(f->cache->purge, &s) != PURGE_USABLE;
 }
 
-/* Under the table's lock. */
-static bool may_join(struct fill *f)
+/* Under the fill's lock. */
+static bool may_join(const struct fill *f)
 {
-    bool ok;
+    bool ok = f->state == FILL_OPEN ||
+              ((f->state == FILL_STREAMING || f->state == FILL_WHOLE) &&
+               f->result.decision.may_share && (f->is_backed || f->bytes_kept_from == 0));
 
-    pthread_mutex_lock(&f->lock);
-    ok = f->state == FILL_OPEN ||
-         ((f->state == FILL_STREAMING || f->state == FILL_WHOLE) && f->result.decision.may_share &&
-          (f->is_backed || f->bytes_kept_from == 0));
-    ok = ok && !is_purged(f);
-    pthread_mutex_unlock(&f->lock);
-    return ok;
+    return ok && !is_purged(f);
 }
 
-/* Under the table's lock: join what is there, if it may be joined. */
-static enum err join(struct fill *f, struct cache_worker *w, bool is_background, void (*ready)(void *), void *user, struct fill_reader **out)
+/*
+ * Under the table's lock: join what is there, if it may be joined.  One hold of the fill's lock, so
+ * that it is not given up between looking and joining.
+ */
+static enum err join(struct fill *f, const struct fill_plan *plan, struct cache_worker *w,
+                     void (*ready)(void *), void *user, struct fill_reader **out)
 {
-    if (f == NULL || !may_join(f))
-        return ERR_NOT_FOUND;
-    if (is_background)
-        return ERR_OK;
-    *out = fill__attach(f, w, ready, user);
-    return *out == NULL ? ERR_NOMEM : ERR_OK;
+    enum err e = ERR_NOT_FOUND;
+
+    if (f == NULL)
+        return e;
+    pthread_mutex_lock(&f->lock);
+    if (plan->is_background) {
+        if (may_join(f) || (f->is_background && f->state == FILL_FAILED))
+            e = ERR_OK; /* it runs, or has just failed */
+    } else if (may_join(f)) {
+        *out = fill__attach(f, w, ready, user);
+        e = *out == NULL ? ERR_NOMEM : ERR_OK;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return e;
 }
 
 /* Under the table's lock: take the place of `old`, which goes on for those who read it. */
@@ -234,13 +252,38 @@ static struct slice table_key(const struct lookup *l, struct arena *a)
     return (struct slice){p, l->text.n + sizeof(l->variant)};
 }
 
-static void give_up(struct fill *f, enum response_failure failure);
+static void end_now(struct fill *f, enum response_failure failure);
 
-enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan, void (*ready)(void *user), void *user,
-                    struct fill_reader **out, bool *out_leads)
+static enum err attach_leader(struct fill *f, struct cache_worker *w, void (*ready)(void *),
+                              void *user, struct fill_reader **out)
+{
+    pthread_mutex_lock(&f->lock);
+    *out = fill__attach(f, w, ready, user);
+    pthread_mutex_unlock(&f->lock);
+    return *out == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+/* Join, or put `f` there: *out_leads.  `f` NULL: join only. */
+static enum err join_or_lead(struct cache_worker *w, const struct fill_plan *plan, struct slice key,
+                             struct fill *f, void (*ready)(void *user), void *user,
+                             struct fill_reader **out, bool *out_leads)
+{
+    struct fill *there = collapse_lock(w->cache->collapse, key);
+    enum err e = join(there, plan, w, ready, user, out);
+
+    if (e == ERR_NOT_FOUND && f != NULL) {
+        e = take_place(f, there);
+        *out_leads = e == ERR_OK;
+    }
+    collapse_unlock(w->cache->collapse, key);
+    return e;
+}
+
+enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan, void (*ready)(void *user),
+                    void *user, struct fill_reader **out, bool *out_leads)
 {
     struct slice key = table_key(plan->lookup, plan->rq->arena);
-    struct fill *f, *there;
+    struct fill *f;
     enum err e;
 
     *out = NULL;
@@ -248,32 +291,22 @@ enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan, void (
     if (key.p == NULL)
         return ERR_LIMIT;
     if (plan->is_shared) {
-        there = collapse_lock(w->cache->collapse, key);
-        e = join(there, w, plan->is_background, ready, user, out);
-        collapse_unlock(w->cache->collapse, key);
+        e = join_or_lead(w, plan, key, NULL, ready, user, out, out_leads);
         if (e != ERR_NOT_FOUND)
             return e;
     }
     e = fill_new(w, plan, key, &f);
     if (e != ERR_OK)
         return e;
-    if (plan->is_shared) {
-        there = collapse_lock(w->cache->collapse, key);
-        e = join(there, w, plan->is_background, ready, user, out); /* somebody was quicker */
-        if (e == ERR_NOT_FOUND) {
-            *out_leads = true;
-            e = take_place(f, there);
-        }
-        collapse_unlock(w->cache->collapse, key);
-    } else {
+    if (plan->is_shared)
+        e = join_or_lead(w, plan, key, f, ready, user, out,
+                         out_leads); /* somebody may have been quicker */
+    else
         *out_leads = true;
-    }
-    if (*out_leads && e == ERR_OK && !plan->is_background) {
-        *out = fill__attach(f, w, ready, user);
-        e = *out == NULL ? ERR_NOMEM : ERR_OK;
-    }
+    if (*out_leads && !plan->is_background)
+        e = attach_leader(f, w, ready, user, out);
     if (!*out_leads || e != ERR_OK)
-        give_up(f, RESPONSE_OVERLOADED);
+        end_now(f, RESPONSE_OVERLOADED);
     return e;
 }
 
@@ -308,13 +341,44 @@ static void abort_put(struct fill *f)
     fill__unref(f); /* the put's own reference */
 }
 
-/* End it without an answer, or without the rest of one. */
-static void give_up(struct fill *f, enum response_failure failure)
+static void end_now(struct fill *f, enum response_failure failure)
 {
     abort_put(f);
     set_state(f, FILL_FAILED, failure);
     leave_table(f);
     leader_leaves(f);
+}
+
+/*
+ * End it without an answer, or without the rest of one.  A refresh that failed rests in the table
+ * for a moment: each hit on the stale answer would begin the next one.
+ */
+static void give_up(struct fill *f, enum response_failure failure)
+{
+    if (!f->is_background) {
+        end_now(f, failure);
+        return;
+    }
+    abort_put(f);
+    set_state(f, FILL_FAILED, failure);
+    f->fetch = NULL;
+    f->is_resting = true;
+    reactor_timer_stop(f->worker->reactor, &f->recheck);
+    reactor_timer_start(f->worker->reactor, &f->start, LIMIT_CLIENT_RELOAD_MS);
+}
+
+/* Fail it when nobody reads, in one hold of the lock, so that nobody joins what is being given up.
+ */
+static bool abandon(struct fill *f)
+{
+    bool none;
+
+    pthread_mutex_lock(&f->lock);
+    none = f->readers_count == 0 && !f->is_background;
+    if (none)
+        f->state = FILL_FAILED;
+    pthread_mutex_unlock(&f->lock);
+    return none;
 }
 
 void fill_stop_all(struct cache_worker *w)
@@ -324,7 +388,7 @@ void fill_stop_all(struct cache_worker *w)
 
         if (f->fetch != NULL)
             w->fetcher.cancel(f->fetch);
-        give_up(f, RESPONSE_OVERLOADED);
+        end_now(f, RESPONSE_OVERLOADED);
     }
 }
 
@@ -341,7 +405,8 @@ static bool is_pass(const struct fill *f)
 
 static void send_request(struct fill *f)
 {
-    static const struct cache_fetch_events events = {.head = on_head, .body = on_body, .done = on_done};
+    static const struct cache_fetch_events events = {
+        .head = on_head, .body = on_body, .done = on_done};
     struct http_fields fields;
     struct cache_fetch_request rq = {
         .site = f->rq.site,
@@ -355,7 +420,8 @@ static void send_request(struct fill *f)
         .is_idempotent = f->facts.method != METHOD_OTHER || slice_eq(f->rq.method, SLICE("PUT")) ||
                          slice_eq(f->rq.method, SLICE("DELETE")),
     };
-    enum err e = request_fields_make(f->cache, &f->rq, &f->lookup, is_pass(f), f->action == REQUEST_VALIDATE, &f->arena, &fields);
+    enum err e = request_fields_make(f->cache, &f->rq, &f->lookup, is_pass(f),
+                                     f->action == REQUEST_VALIDATE, &f->arena, &fields);
 
     if (e == ERR_OK)
         e = f->worker->fetcher.start(f->worker->fetcher.user, &rq, &events, f, &f->fetch);
@@ -365,31 +431,25 @@ static void send_request(struct fill *f)
     }
 }
 
-static bool nobody_reads(struct fill *f)
-{
-    bool none;
-
-    pthread_mutex_lock(&f->lock);
-    none = f->readers_count == 0 && !f->is_background;
-    pthread_mutex_unlock(&f->lock);
-    return none;
-}
-
 static void on_start(void *user)
 {
     struct fill *f = user;
 
-    if (nobody_reads(f))
-        give_up(f, RESPONSE_OVERLOADED);
-    else
+    if (f->is_resting) {
+        leave_table(f);
+        leader_leaves(f);
+    } else if (abandon(f)) {
+        end_now(f, RESPONSE_OVERLOADED);
+    } else {
         send_request(f);
+    }
 }
 
 /* ---- the head ---- */
 
 /*
- * An origin that codes without saying so in Vary would give one client's coding to another: a coded response counts
- * as varying by Accept-Encoding, and says so from here on.
+ * An origin that codes without saying so in Vary would give one client's coding to another: a coded
+ * response counts as varying by Accept-Encoding, and says so from here on.
  */
 static enum err add_missing_vary(struct http_fields *fields, struct arena *a)
 {
@@ -397,7 +457,8 @@ static enum err add_missing_vary(struct http_fields *fields, struct arena *a)
         http_fields_has_token(fields, SLICE("vary"), SLICE("accept-encoding")) ||
         http_fields_has_token(fields, SLICE("vary"), SLICE("*")))
         return ERR_OK;
-    return http_fields_add(fields, a, LIMIT_RESPONSE_FIELDS + 1, SLICE("vary"), SLICE("accept-encoding"));
+    return http_fields_add(fields, a, LIMIT_RESPONSE_FIELDS + 1, SLICE("vary"),
+                           SLICE("accept-encoding"));
 }
 
 /* Fields of one hop, and those that are made anew for each answer. */
@@ -416,18 +477,23 @@ static uint64_t length_said(const struct cache_fetch_head *h)
 {
     uint64_t n;
 
-    return slice_to_u64(http_fields_value(h->fields, SLICE("content-length")), &n) ? n : CACHE_BYTES_UNKNOWN;
+    return slice_to_u64(http_fields_value(h->fields, SLICE("content-length")), &n)
+               ? n
+               : CACHE_BYTES_UNKNOWN;
 }
 
 static void read_lengths(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r)
 {
     bool bodiless = f->facts.method == METHOD_HEAD || h->status == 204 || h->status == 304;
 
-    r->has_body = !bodiless && h->framing != CACHE_NO_BODY && !(h->framing == CACHE_LENGTH && h->body_bytes == 0);
+    r->has_body = !bodiless && h->framing != CACHE_NO_BODY &&
+                  !(h->framing == CACHE_LENGTH && h->body_bytes == 0);
     if (bodiless)
         r->body_bytes = length_said(h);
     else
-        r->body_bytes = h->framing == CACHE_LENGTH ? h->body_bytes : h->framing == CACHE_NO_BODY ? 0 : CACHE_BYTES_UNKNOWN;
+        r->body_bytes = h->framing == CACHE_LENGTH    ? h->body_bytes
+                        : h->framing == CACHE_NO_BODY ? 0
+                                                      : CACHE_BYTES_UNKNOWN;
 }
 
 static enum err read_stamp(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r)
@@ -458,12 +524,13 @@ static enum err read_head(struct fill *f, const struct cache_fetch_head *h, stru
     enum err e;
     struct clock_moment now = clock_now();
 
-    response_facts_read(&r->facts, h->status, h->fields, h->framing == CACHE_TO_CLOSE, f->rq.host, f->rq.target, now,
-                        now.mono_ms - h->sent_mono_ms);
+    e = copy_fields(&f->arena, h->fields, &r->head.fields);
+    if (e != ERR_OK)
+        return e;
+    response_facts_read(&r->facts, h->status, &r->head.fields, h->framing == CACHE_TO_CLOSE,
+                        f->rq.host, f->rq.target, now, now.mono_ms - h->sent_mono_ms);
     read_lengths(f, h, r);
     e = read_stamp(f, h, r);
-    if (e == ERR_OK)
-        e = copy_fields(&f->arena, h->fields, &r->head.fields);
     if (e == ERR_OK)
         e = add_missing_vary(&r->head.fields, &f->arena);
     if (e == ERR_OK)
@@ -488,8 +555,9 @@ static enum err read_head(struct fill *f, const struct cache_fetch_head *h, stru
 static void decide(struct fill *f, struct fill_result *r, bool alone)
 {
     struct slice type = http_fields_value(&r->head.fields, SLICE("content-type"));
-    struct rule_facts rule = {.site = f->rq.site,
-                              .rule = site_rule_for_response(f->rq.site, f->rq.method, f->lookup.target, type)};
+    struct rule_facts rule = {
+        .site = f->rq.site,
+        .rule = site_rule_for_response(f->rq.site, f->rq.method, f->lookup.target, type)};
     struct response_case c = {
         .request = &f->facts,
         .stored = &f->lookup.facts,
@@ -532,10 +600,10 @@ static void on_stored(void *user, enum err e)
     else if (e == ERR_GONE)
         metrics_add(METRIC_NOT_STORED_PURGED, 1);
     pthread_mutex_lock(&f->lock);
-    /* an early end, while bytes still come: the store refused, and what is in memory is all there is */
-    if (f->state == FILL_WHOLE)
-        f->state = FILL_STORED;
+    f->state = FILL_STORED;
     pthread_mutex_unlock(&f->lock);
+    atomic_fetch_add_explicit(&f->cache->stored, 1,
+                              memory_order_release); /* pairs with the acquire in engine_look() */
     leave_table(f);
     fill__unref(f);
 }
@@ -555,7 +623,9 @@ static void begin_put(struct fill *f, struct fill_result *r)
     }
     ref(f);
     r->objid = store_put_objid(f->put);
-    store_pin(f->cache->store, r->objid); /* readers may lag behind the publishing, and eviction must wait for them */
+    store_pin(
+        f->cache->store,
+        r->objid); /* readers may lag behind the publishing, and eviction must wait for them */
     r->is_stored = true;
 }
 
@@ -569,7 +639,8 @@ static void on_refreshed(void *user, enum err e)
     on_stored(user, e == ERR_NOT_FOUND ? ERR_GONE : e);
 }
 
-/* A 304: the stored head, brought up to date, is what readers and store get (RFC 9111 section 4.3.4). */
+/* A 304: the stored head, brought up to date, is what readers and store get (RFC 9111
+ * section 4.3.4). */
 static enum err freshen(struct fill *f, struct fill_result *r)
 {
     const struct lookup *l = &f->lookup;
@@ -577,8 +648,9 @@ static enum err freshen(struct fill *f, struct fill_result *r)
     enum err e = head_freshen(&l->head.fields, &update, &f->arena, &r->head.fields);
 
     if (e == ERR_OK)
-        e = tags_join(l->hit.stamp.tags, l->hit.stamp.tags_count, r->stamp.tags, r->stamp.tags_count, &f->arena,
-                      &r->stamp.tags, &r->stamp.tags_count, &r->stamp.tags_overflow);
+        e = tags_join(l->hit.stamp.tags, l->hit.stamp.tags_count, r->stamp.tags,
+                      r->stamp.tags_count, &f->arena, &r->stamp.tags, &r->stamp.tags_count,
+                      &r->stamp.tags_overflow);
     if (e != ERR_OK)
         return e;
     r->stamp.tags_overflow |= l->hit.stamp.tags_overflow;
@@ -609,19 +681,55 @@ static bool store_freshened(struct fill *f)
     ok = !head.failed;
     if (ok) {
         ref(f);
-        store_refresh(f->cache->store, &key, r->objid, &r->stamp, buf_slice(&head), on_refreshed, f);
+        store_refresh(f->cache->store, &key, r->objid, &r->stamp, buf_slice(&head), on_refreshed,
+                      f);
     }
     buf_release(&head);
     return ok;
 }
 
-/* A 304 that speaks of nothing we have: once more, without conditions (the only request ever sent twice after an answer). */
+/* A 304 that speaks of nothing we have: once more, without conditions (the only request ever sent
+ * twice after an answer). */
 static void repeat(struct fill *f)
 {
     f->worker->fetcher.cancel(f->fetch);
     f->fetch = NULL;
     f->action = REQUEST_FETCH;
-    send_request(f);
+    reactor_timer_start(f->worker->reactor, &f->start,
+                        0); /* not from inside the callback of the first one */
+}
+
+/* Does this 304 speak of another response than the one we asked about (RFC 9111 section 4.3.4)? */
+static bool is_of_another(const struct fill *f, const struct fill_result *r)
+{
+    struct slice ours = http_fields_value(&f->lookup.head.fields, SLICE("etag"));
+    struct slice theirs = http_fields_value(&r->head.fields, SLICE("etag"));
+
+    return theirs.p != NULL && ours.p != NULL && !etag_equal_weak(ours, theirs);
+}
+
+/* What is known of an answer that is not kept, for those who wonder why. */
+static void say_why_not(struct fill *f, const struct fill_result *r)
+{
+    struct memo_entry e = {
+        .at_s = r->facts.received.wall_ms / 1000, .status = r->head.status, .why = r->decision.why};
+
+    if (reasons_have(&r->decision.why, REASON_UNFRAMED))
+        metrics_add(METRIC_NOT_STORED_UNFRAMED, 1);
+    if (reasons_have(&r->decision.why, REASON_REDIRECT_LOOP)) {
+        metrics_add(METRIC_NOT_STORED_REDIRECT_LOOP, 1);
+        log_warn("%s: the origin redirects to the same URL: let it look at X-Forwarded-Proto",
+                 f->rq.site->name);
+    }
+    if (!is_pass(f) && f->facts.method == METHOD_GET)
+        memo_put(f->cache->memo, f->lookup.text, &e);
+}
+
+static void drop_stored(struct fill *f)
+{
+    struct store_key key = key_of(f, f->lookup.variant);
+
+    store_remove(f->cache->store, &key, f->lookup.hit.objid);
 }
 
 static void publish_result(struct fill *f, const struct fill_result *r, bool is_backed)
@@ -648,7 +756,8 @@ static void on_head(void *user, const struct cache_fetch_head *h)
     e = read_head(f, h, &r);
     if (e == ERR_OK) {
         decide(f, &r, readers <= 1);
-        if (r.decision.action == RESPONSE_REPEAT) {
+        if (r.decision.action == RESPONSE_REPEAT ||
+            (r.decision.action == RESPONSE_FRESHEN && is_of_another(f, &r))) {
             repeat(f);
             return;
         }
@@ -663,12 +772,14 @@ static void on_head(void *user, const struct cache_fetch_head *h)
     }
     if (r.decision.action == RESPONSE_STORE)
         begin_put(f, &r);
-    else if (reasons_have(&r.decision.why, REASON_UNFRAMED))
-        metrics_add(METRIC_NOT_STORED_UNFRAMED, 1);
-    if (r.decision.action == RESPONSE_RELAY && r.decision.drops_stored && f->lookup.found) {
-        struct store_key key = key_of(f, f->lookup.variant);
-
-        store_remove(f->cache->store, &key, f->lookup.hit.objid);
+    else if (!r.is_freshened)
+        say_why_not(f, &r);
+    if (r.decision.action == RESPONSE_RELAY && r.decision.drops_stored && f->lookup.found)
+        drop_stored(f);
+    if (f->is_background && !r.is_stored && !r.is_freshened && readers == 0) {
+        f->worker->fetcher.cancel(f->fetch); /* nobody wants it */
+        give_up(f, RESPONSE_UNREACHABLE);
+        return;
     }
     publish_result(f, &r, r.is_stored);
     if (!r.decision.may_share)
@@ -696,7 +807,9 @@ static bool add_piece(struct fill *f, struct block *b)
 static size_t block_bytes(const struct fill *f, size_t coming)
 {
     size_t chunk_left = LIMIT_CHUNK_BYTES - f->chunk_bytes;
-    uint64_t left = f->result.body_bytes == CACHE_BYTES_UNKNOWN ? UINT64_MAX : f->result.body_bytes - f->bytes_in;
+    uint64_t left = f->result.body_bytes == CACHE_BYTES_UNKNOWN
+                        ? UINT64_MAX
+                        : f->result.body_bytes - f->bytes_in;
 
     if (!f->is_backed) {
         size_t want = coming < SMALL_BLOCK_BYTES ? SMALL_BLOCK_BYTES : coming;
@@ -710,10 +823,12 @@ static size_t block_bytes(const struct fill *f, size_t coming)
     return chunk_left;
 }
 
-/* Take as many of the bytes as one piece holds; 0 when out of memory.  Only the leader appends, so only its end needs the lock. */
+/* Take as many of the bytes as one piece holds; 0 when out of memory.  Only the leader appends, so
+ * only its end needs the lock. */
 static size_t append_some(struct fill *f, const char *p, size_t n)
 {
-    struct fill_piece *last = f->pieces_count > f->first_piece ? &f->piece[f->pieces_count - 1] : NULL;
+    struct fill_piece *last =
+        f->pieces_count > f->first_piece ? &f->piece[f->pieces_count - 1] : NULL;
     size_t room = last == NULL ? 0 : last->block->capacity - last->bytes;
     bool is_new = false;
 
@@ -740,7 +855,8 @@ static size_t append_some(struct fill *f, const char *p, size_t n)
     if (f->put != NULL) {
         if (is_new || f->chunk_pieces == 0) {
             CHECK(f->chunk_pieces < FILL_PIECES_OF_CHUNK);
-            f->chunk[f->chunk_pieces++] = (struct store_piece){.block = last->block, .p = last->block->data + last->bytes};
+            f->chunk[f->chunk_pieces++] =
+                (struct store_piece){.block = last->block, .p = last->block->data + last->bytes};
         }
         f->chunk[f->chunk_pieces - 1].n += n;
         f->chunk_bytes += n;
@@ -776,8 +892,40 @@ static void stop_storing(struct fill *f)
 static bool should_pause(const struct fill *f)
 {
     if (f->is_backed)
-        return block_bytes_in_use() > LIMIT_FILL_BYTES && f->bytes_in > f->bytes_committed + LIMIT_UNBACKED_BYTES;
+        return block_bytes_in_use() > LIMIT_FILL_BYTES &&
+               f->bytes_in > f->bytes_committed + LIMIT_UNBACKED_BYTES;
     return f->readers_count > 0 && f->bytes_in - fill__slowest(f) >= LIMIT_UNBACKED_BYTES;
+}
+
+/*
+ * Cut those who hold up others: nearly a window behind for LIMIT_SLOW_READER_MS, however they creep
+ * on.  A reader alone sets its own pace, and the connection's progress clock watches it.  Under the
+ * lock.
+ */
+static void watch_readers(struct fill *f)
+{
+    int64_t now_ms = reactor_now_ms(f->worker->reactor);
+    bool others = false, cut = false;
+
+    for (struct fill_reader *r = f->readers; r != NULL; r = r->next) {
+        if (fill__lag(f, r) < BEHIND_BYTES) {
+            r->behind_since_ms = 0;
+            others |= !r->is_cut;
+        } else if (r->behind_since_ms == 0) {
+            r->behind_since_ms = now_ms;
+        }
+    }
+    for (struct fill_reader *r = f->readers; r != NULL && others; r = r->next)
+        if (!r->is_cut && r->behind_since_ms != 0 &&
+            now_ms - r->behind_since_ms >= LIMIT_SLOW_READER_MS)
+            cut = r->is_cut = r->is_waiting = true;
+    if (cut)
+        fill__wake_all(f);
+}
+
+static int64_t recheck_ms(const struct fill *f)
+{
+    return f->is_backed ? RECHECK_MS : RECHECK_READERS_MS;
 }
 
 static bool on_body(void *user, const char *p, size_t n)
@@ -785,6 +933,9 @@ static bool on_body(void *user, const char *p, size_t n)
     struct fill *f = user;
     bool pause;
 
+    /* exactly as many as the head said: what is too much belongs to nobody */
+    if (f->result.body_bytes != CACHE_BYTES_UNKNOWN && n > f->result.body_bytes - f->bytes_in)
+        n = (size_t)(f->result.body_bytes - f->bytes_in);
     while (n > 0) {
         size_t took = append_some(f, p, n);
 
@@ -804,26 +955,62 @@ static bool on_body(void *user, const char *p, size_t n)
         stop_storing(f);
     }
     pthread_mutex_lock(&f->lock);
+    if (!f->is_backed)
+        watch_readers(f);
     pause = f->is_paused = should_pause(f);
     pthread_mutex_unlock(&f->lock);
+    f->stuck_ms = 0;
     if (pause)
-        reactor_timer_start(f->worker->reactor, &f->recheck, f->is_backed ? RECHECK_MS : LIMIT_SLOW_READER_MS);
+        reactor_timer_start(f->worker->reactor, &f->recheck, recheck_ms(f));
     return !pause;
 }
 
 /* ---- the end of the body ---- */
 
+/* no-cache="a, b": the rest may be used again, these may not (RFC 9111 section 5.2.2.4).  *items is
+ * the caller's to free. */
+static bool without_no_cache_fields(const struct fill_result *r, struct head *out,
+                                    struct http_field **items)
+{
+    struct slice rest = r->facts.cc.no_cache_fields, name;
+
+    *out = r->head;
+    *items = NULL;
+    if (rest.p == NULL)
+        return true;
+    *items = malloc((r->head.fields.count + 1) * sizeof(**items));
+    if (*items == NULL)
+        return false;
+    out->fields.count = 0;
+    out->fields.item = *items;
+    for (size_t i = 0; i < r->head.fields.count; i++) {
+        bool named = false;
+
+        rest = r->facts.cc.no_cache_fields;
+        while (http_list_next(&rest, &name, NULL))
+            named |= slice_eq_nocase(name, r->head.fields.item[i].name);
+        if (!named)
+            (*items)[out->fields.count++] = r->head.fields.item[i];
+    }
+    return true;
+}
+
 /* False when it cannot be stored after all. */
 static bool publish(struct fill *f)
 {
     struct fill_result *r = &f->result;
+    struct head stored;
+    struct http_field *items;
     struct buf head, marker;
     struct store_record rec = {.key = key_of(f, r->variant), .stamp = r->stamp};
     bool ok;
 
     buf_init(&head, LIMIT_RECORD_BYTES);
     buf_init(&marker, LIMIT_HEAD_BYTES);
-    head_encode(&r->head, clock_boot(), &head);
+    ok = without_no_cache_fields(r, &stored, &items);
+    if (ok)
+        head_encode(&stored, clock_boot(), &head);
+    free(items);
     if (r->variant != 0)
         variant_marker(r->head.vary, r->facts.received.wall_ms / 1000, &marker);
     if (f->bytes_in > 0 && f->bytes_in <= LIMIT_INLINE_BODY_BYTES) {
@@ -835,7 +1022,7 @@ static bool publish(struct fill *f)
     }
     rec.head = buf_slice(&head);
     rec.marker = buf_slice(&marker);
-    ok = !head.failed && !marker.failed;
+    ok = ok && !head.failed && !marker.failed;
     if (ok)
         store_put_publish(&f->put, &rec, f->bytes_in);
     else
@@ -868,7 +1055,8 @@ static void on_done(void *user, enum response_failure failure, bool whole, const
         finish(f);
         return;
     }
-    log_warn("%s: %.*s: %s", f->rq.site->name, (int)(f->rq.target.n < 200 ? f->rq.target.n : 200), f->rq.target.p, text);
+    log_warn("%s: %.*s: %s", f->rq.site->name, (int)(f->rq.target.n < 200 ? f->rq.target.n : 200),
+             f->rq.target.p, text);
     give_up(f, failure == RESPONSE_CAME ? RESPONSE_UNREACHABLE : failure);
 }
 
@@ -876,14 +1064,16 @@ static void on_done(void *user, enum response_failure failure, bool whole, const
 
 void fill__post_control(struct fill *f)
 {
-    if (f->is_posted)
+    /* later the leader may have left, and its worker with it */
+    if (f->is_posted || f->state >= FILL_WHOLE)
         return;
     f->is_posted = true;
     ref(f);
     reactor_post(f->worker->reactor, &f->control);
 }
 
-/* Nobody reads any more: worth finishing only when it is stored, and more than half or nearly all is in. */
+/* Nobody reads any more: worth finishing only when it is stored, and more than half or nearly all
+ * is in. */
 static bool is_worth_finishing(const struct fill *f)
 {
     uint64_t all = f->result.body_bytes;
@@ -902,37 +1092,23 @@ static void on_control(struct reactor_message *m)
 
     pthread_mutex_lock(&f->lock);
     f->is_posted = false;
-    go_on = is_worth_finishing(f);
-    if (go_on && f->is_paused && !should_pause(f)) {
+    go_on = f->is_over || f->is_resting || f->state >= FILL_WHOLE || is_worth_finishing(f);
+    if (!go_on) {
+        f->state = FILL_FAILED; /* at once, so that nobody joins what is being given up */
+    } else if (f->is_paused && f->state < FILL_WHOLE && !should_pause(f)) {
         f->is_paused = false;
         resume = true;
     }
     pthread_mutex_unlock(&f->lock);
-    if (!f->is_over) {
-        if (!go_on && f->fetch != NULL) {
+    if (!go_on) {
+        if (f->fetch != NULL)
             f->worker->fetcher.cancel(f->fetch);
-            give_up(f, RESPONSE_UNREACHABLE);
-        } else if (resume && f->fetch != NULL) {
-            reactor_timer_stop(f->worker->reactor, &f->recheck);
-            f->worker->fetcher.resume(f->fetch);
-        }
+        end_now(f, RESPONSE_UNREACHABLE);
+    } else if (resume && f->fetch != NULL) {
+        reactor_timer_stop(f->worker->reactor, &f->recheck);
+        f->worker->fetcher.resume(f->fetch);
     }
     fill__unref(f);
-}
-
-/* Cut those who hold up others; a reader alone sets its own pace, and the connection's progress clock watches it. */
-static void cut_slow_readers(struct fill *f)
-{
-    bool others = false;
-
-    for (struct fill_reader *r = f->readers; r != NULL; r = r->next)
-        others |= !r->is_cut && f->bytes_in - r->at < LIMIT_UNBACKED_BYTES;
-    if (!others)
-        return;
-    for (struct fill_reader *r = f->readers; r != NULL; r = r->next)
-        if (!r->is_cut && f->bytes_in - r->at >= LIMIT_UNBACKED_BYTES)
-            r->is_cut = r->is_waiting = true;
-    fill__wake_all(f);
 }
 
 static void on_recheck(void *user)
@@ -940,9 +1116,14 @@ static void on_recheck(void *user)
     struct fill *f = user;
     bool resume;
 
+    f->stuck_ms += RECHECK_MS;
+    if (f->is_backed && f->stuck_ms >= STUCK_MS) {
+        metrics_add(METRIC_NOT_STORED_BUSY, 1);
+        stop_storing(f);
+    }
     pthread_mutex_lock(&f->lock);
     if (!f->is_backed)
-        cut_slow_readers(f);
+        watch_readers(f);
     resume = f->is_paused && !should_pause(f);
     if (resume)
         f->is_paused = false;
@@ -950,5 +1131,5 @@ static void on_recheck(void *user)
     if (resume)
         f->worker->fetcher.resume(f->fetch);
     else
-        reactor_timer_start(f->worker->reactor, &f->recheck, f->is_backed ? RECHECK_MS : LIMIT_SLOW_READER_MS);
+        reactor_timer_start(f->worker->reactor, &f->recheck, recheck_ms(f));
 }

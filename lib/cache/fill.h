@@ -13,9 +13,9 @@
  * OPEN -> STREAMING -> WHOLE -> STORED | FAILED, FAILED from each.  Never back.
  * The collapse table forgets it at STORED or FAILED; a purge replaces it there.
  *
- * Backed by the store it runs as fast as upstream sends, and readers take what lies far behind from the store.
- * Unbacked it keeps LIMIT_UNBACKED_BYTES and runs at the pace of its slowest reader; one that holds up others for
- * LIMIT_SLOW_READER_MS is cut.
+ * Backed by the store it runs as fast as upstream sends, and readers take what lies far behind from
+ * the store. Unbacked it keeps LIMIT_UNBACKED_BYTES and runs at the pace of its slowest reader; one
+ * that holds up others for LIMIT_SLOW_READER_MS is cut.
  *
  * Threads: functions say whose.  A fill's result never changes once the state is past OPEN.
  */
@@ -28,14 +28,15 @@ enum fill_state { FILL_OPEN, FILL_STREAMING, FILL_WHOLE, FILL_STORED, FILL_FAILE
 
 /* What came; fixed once the state is past OPEN, but for FAILED from OPEN, which has none. */
 struct fill_result {
-    bool is_freshened;  /* a 304: `head` is the stored one brought up to date, for the object `objid` */
+    bool is_freshened; /* a 304: `head` is the stored one brought up to date, for the object `objid`
+                        */
     uint64_t objid;
-    struct head head;   /* status, fields, freshness */
+    struct head head;    /* status, fields, freshness */
     uint64_t body_bytes; /* CACHE_BYTES_UNKNOWN */
     bool has_body;
-    bool is_stored;     /* it goes to the store */
+    bool is_stored; /* it goes to the store */
     bool is_stream;
-    uint64_t variant;   /* under which its request falls by its own Vary */
+    uint64_t variant; /* under which its request falls by its own Vary */
     struct response_facts facts;
     struct response_decision decision;
     struct store_stamp stamp; /* with the tags that came */
@@ -45,8 +46,9 @@ struct fill_result {
 struct fill_view {
     enum fill_state state;
     bool has_result;
-    bool may_answer; /* a byte is there, or the end, or none will come for long: time to send the head */
-    enum response_failure failure; /* of FAILED */
+    bool may_answer; /* a byte is there, or the end, or none will come for long: time to send the
+                        head */
+    enum response_failure failure;    /* of FAILED */
     const struct fill_result *result; /* as long as the reader is attached */
 };
 
@@ -61,12 +63,14 @@ struct fill_plan { /* borrowed for the call */
 };
 
 /*
- * Join the fill of this key, or begin one.  *out_leads says which.  `ready` is called on the reader's worker whenever there may be news, never
- * from inside; *out is detached with fill_detach().  With plan->is_background there is no reader, and nothing to detach: ERR_OK also when one runs already.
- * ERR_NOMEM, ERR_LIMIT.  Any worker.
+ * Join the fill of this key, or begin one.  *out_leads says which.  `ready` is called on the
+ * reader's worker whenever there may be news, never from inside; *out is detached with
+ * fill_detach().  With plan->is_background there is no reader, and nothing to detach: ERR_OK also
+ * when one runs already. ERR_NOMEM, ERR_LIMIT.  Any worker.
  */
-NODISCARD enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan, void (*ready)(void *user), void *user,
-                              struct fill_reader **out, bool *out_leads);
+NODISCARD enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan,
+                              void (*ready)(void *user), void *user, struct fill_reader **out,
+                              bool *out_leads);
 
 /* Leave; no callback comes after.  NULL is fine.  Reader's worker. */
 void fill_detach(struct fill_reader *r);

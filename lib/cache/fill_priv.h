@@ -16,7 +16,7 @@ struct fill_piece {
 
 struct fill_reader {
     /* Fixed. */
-    struct fill *fill;   /* a reference */
+    struct fill *fill; /* a reference */
     struct cache_worker *worker;
     void (*ready)(void *user);
     void *user;
@@ -24,10 +24,12 @@ struct fill_reader {
     /* Under the fill's lock. */
     struct fill_reader *next, *prev;
     uint64_t at;
-    bool is_waiting;  /* wake it at the next news */
-    bool is_posted;   /* the message is on its way */
-    bool is_detached; /* freed by the message */
-    bool is_cut;      /* held up others for too long */
+    int64_t behind_since_ms; /* nearly a whole window behind an unbacked fill; 0: not.  The leader's
+                                clock */
+    bool is_waiting;         /* wake it at the next news */
+    bool is_posted;          /* the message is on its way */
+    bool is_detached;        /* freed by the message */
+    bool is_cut;             /* held up others for too long */
 
     struct reactor_message message;
 };
@@ -38,14 +40,14 @@ struct fill {
     struct cache *cache;
     struct cache_worker *worker; /* leads */
     struct cache_hold hold;
-    struct slice key;            /* in the collapse table; in the arena */
-    struct cache_request rq;     /* copied into the arena */
+    struct slice key;        /* in the collapse table; in the arena */
+    struct cache_request rq; /* copied into the arena */
     struct request_facts facts;
     struct site_rule const *request_rule;
-    struct lookup lookup;        /* what is validated; not pinned */
+    struct lookup lookup; /* what is validated; not pinned, and without its body */
     enum request_action action;
     bool is_shared, is_background;
-    uint64_t birth;              /* read before the request was sent: purge-protocol rule 4 */
+    uint64_t birth; /* read before the request was sent: purge-protocol rule 4 */
     struct slice purge_url;
 
     /* Shared, under `lock`. */
@@ -54,25 +56,28 @@ struct fill {
     bool in_table;
     bool has_result;
     enum response_failure failure;
-    struct fill_result result;   /* fixed once has_result */
+    struct fill_result result; /* fixed once has_result */
     struct fill_reader *readers;
     unsigned readers_count;
-    struct fill_piece *piece;    /* owned array; pieces [first_piece, pieces_count) */
+    struct fill_piece *piece; /* owned array; pieces [first_piece, pieces_count) */
     size_t first_piece, pieces_count, pieces_capacity;
-    uint64_t bytes_in;           /* of the body, so far */
-    uint64_t bytes_kept_from;    /* what lies before has left memory */
-    uint64_t bytes_committed;    /* readable from the store */
+    uint64_t bytes_in;        /* of the body, so far */
+    uint64_t bytes_kept_from; /* what lies before has left memory */
+    uint64_t bytes_committed; /* readable from the store */
     bool is_backed;
-    bool is_paused;              /* upstream waits for readers or the store */
-    bool is_posted;              /* control message on its way to the leader */
+    bool is_paused; /* upstream waits for readers or the store */
+    bool is_posted; /* control message on its way to the leader */
     struct reactor_message control;
 
     /* Owned by the leading worker. */
-    struct fill *next, *prev;    /* of worker->fills */
-    struct arena arena;          /* written until the result is there, then fixed */
-    void *fetch;                 /* running; NULL before and after */
-    bool is_over;                /* done came, or it was given up */
-    struct store_put *put;       /* NULL when nothing is to be stored */
+    struct fill *next, *prev; /* of worker->fills */
+    struct arena arena;       /* written until the result is there, then fixed */
+    void *fetch;              /* running; NULL before and after */
+    bool is_over;             /* done came, or it was given up */
+    bool is_resting;  /* a failed refresh, kept in the table so that the next hit does not ask at
+                         once */
+    int64_t stuck_ms; /* how long the store's writer has kept it waiting */
+    struct store_put *put;                          /* NULL when nothing is to be stored */
     struct store_piece chunk[FILL_PIECES_OF_CHUNK]; /* of the chunk that is filling */
     size_t chunk_pieces;
     size_t chunk_bytes;
@@ -90,10 +95,17 @@ void fill__post_control(struct fill *f);
 /* Under the lock: the place of the slowest reader; bytes_in when there is none. */
 uint64_t fill__slowest(const struct fill *f);
 
+/* Under the lock: by how many bytes the reader is behind. */
+static inline uint64_t fill__lag(const struct fill *f, const struct fill_reader *r)
+{
+    return r->at < f->bytes_in ? f->bytes_in - r->at : 0;
+}
+
 /* Under the lock: give up memory that nobody needs, or that the store can give again. */
 void fill__trim(struct fill *f);
 
-/* Under the table's lock or before anybody knows it: attach.  NULL when out of memory. */
-struct fill_reader *fill__attach(struct fill *f, struct cache_worker *w, void (*ready)(void *), void *user);
+/* Under the lock: attach.  NULL when out of memory. */
+struct fill_reader *fill__attach(struct fill *f, struct cache_worker *w, void (*ready)(void *),
+                                 void *user);
 
 #endif

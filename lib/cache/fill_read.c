@@ -6,12 +6,14 @@
 #include "base/metrics.h"
 #include "cache/fill_priv.h"
 
-/* A backed fill keeps this much in memory for readers close behind; the rest comes from the store. */
+/* A backed fill keeps this much in memory for readers close behind; the rest comes from the store.
+ */
 enum { RETAIN_BYTES = 16 * 1024 * 1024 };
 
 static void on_message(struct reactor_message *m)
 {
-    struct fill_reader *r = (struct fill_reader *)((char *)m - offsetof(struct fill_reader, message));
+    struct fill_reader *r =
+        (struct fill_reader *)((char *)m - offsetof(struct fill_reader, message));
     bool detached;
 
     pthread_mutex_lock(&r->fill->lock);
@@ -41,21 +43,21 @@ void fill__wake_all(struct fill *f)
         wake(r);
 }
 
-struct fill_reader *fill__attach(struct fill *f, struct cache_worker *w, void (*ready)(void *), void *user)
+struct fill_reader *fill__attach(struct fill *f, struct cache_worker *w, void (*ready)(void *),
+                                 void *user)
 {
     struct fill_reader *r = calloc(1, sizeof(*r));
 
     if (r == NULL)
         return NULL;
-    *r = (struct fill_reader){.fill = f, .worker = w, .ready = ready, .user = user, .message = {.run = on_message}};
+    *r = (struct fill_reader){
+        .fill = f, .worker = w, .ready = ready, .user = user, .message = {.run = on_message}};
     atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
-    pthread_mutex_lock(&f->lock);
     LIST_PUSH(f->readers, r);
     f->readers_count++;
     r->is_waiting = true;
     if (f->state != FILL_OPEN)
         wake(r);
-    pthread_mutex_unlock(&f->lock);
     return r;
 }
 
@@ -82,12 +84,14 @@ void fill_detach(struct fill_reader *r)
 }
 
 /*
- * The head of what is stored is held back until a byte follows: a fetch that breaks before has cost its clients
- * nothing, and a stored answer may still stand in.  What only passes through goes at once.
+ * The head of what is stored is held back until a byte follows: a fetch that breaks before has cost
+ * its clients nothing, and a stored answer may still stand in.  What only passes through goes at
+ * once.
  */
 static bool may_answer(const struct fill *f)
 {
-    return f->has_result && (f->bytes_in > 0 || f->state != FILL_STREAMING || !f->result.has_body || !f->result.is_stored);
+    return f->has_result && (f->bytes_in > 0 || f->state != FILL_STREAMING || !f->result.has_body ||
+                             !f->result.is_stored);
 }
 
 void fill_look(struct fill_reader *r, struct fill_view *out)
@@ -138,12 +142,14 @@ static void drop_first(struct fill *f)
 }
 
 /*
- * Memory of a backed fill may go once the store has it and it is over RETAIN_BYTES; that of an unbacked one once
- * every reader is past it and it is over the window (until then, newcomers may still join at byte 0).
+ * Memory of a backed fill may go once the store has it and it is over RETAIN_BYTES, or less while
+ * memory is short; that of an unbacked one once every reader is past it and it is over the window
+ * (until then, newcomers may still join at byte 0).
  */
 void fill__trim(struct fill *f)
 {
-    uint64_t keep = f->is_backed ? RETAIN_BYTES : LIMIT_UNBACKED_BYTES;
+    uint64_t keep = f->is_backed && block_bytes_in_use() <= LIMIT_FILL_BYTES ? RETAIN_BYTES
+                                                                             : LIMIT_UNBACKED_BYTES;
     uint64_t limit;
 
     if (f->bytes_in - f->bytes_kept_from <= keep)
@@ -180,7 +186,8 @@ static bool is_end(const struct fill *f, uint64_t at)
     return at == f->bytes_in && f->state >= FILL_WHOLE && f->state != FILL_FAILED;
 }
 
-/* Bytes that have left memory: copied from the store into a block of the reader's own.  Without the lock. */
+/* Bytes that have left memory: copied from the store into a block of the reader's own.  Without the
+ * lock. */
 static enum cache_body read_store(struct fill_reader *r, size_t max, struct cache_piece *out)
 {
     struct fill *f = r->fill;

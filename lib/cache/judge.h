@@ -1,4 +1,5 @@
-/* judge: the purge table's answer in the store's words (the store knows no purges, and purge knows no store). */
+/* judge: the purge table's answer in the store's words (the store knows no purges, and purge knows
+ * no store). */
 #ifndef CACHE_JUDGE_H
 #define CACHE_JUDGE_H
 

@@ -1,10 +1,12 @@
-/* What is stored for a request: the base row, or the variant that it leads to; judged, decoded, and ready to be decided about. */
+/* What is stored for a request: the base row, or the variant that it leads to; judged, decoded, and
+ * ready to be decided about. */
 #include "base/clock.h"
 #include "base/limits.h"
 #include "cache/cache_priv.h"
 #include "cache/variant.h"
 
-/* A damaged head is a miss: the store's checksum held, so it was written by another version of this code. */
+/* A damaged head is a miss: the store's checksum held, so it was written by another version of this
+ * code. */
 static enum err take_hit(struct lookup *l, uint64_t variant, struct arena *a)
 {
     enum err e = head_decode(l->hit.head, clock_boot(), a, &l->head);
@@ -17,7 +19,8 @@ static enum err take_hit(struct lookup *l, uint64_t variant, struct arena *a)
     return ERR_OK;
 }
 
-static enum err get(struct cache *c, struct store_reader *r, struct lookup *l, uint64_t variant, struct arena *a)
+static enum err get(struct cache *c, struct store_reader *r, struct lookup *l, uint64_t variant,
+                    struct arena *a)
 {
     struct store_key key = {.host = l->host, .text = l->text, .variant = variant};
     enum err e = store_get(r, &key, a, &l->hit);
@@ -31,7 +34,8 @@ static enum err get(struct cache *c, struct store_reader *r, struct lookup *l, u
 }
 
 /* Of several lists the newest that matches (RFC 9111 section 4.1). */
-static enum err find_variant(struct cache *c, struct store_reader *r, struct lookup *l, const struct http_fields *fields, struct arena *a)
+static enum err find_variant(struct cache *c, struct store_reader *r, struct lookup *l,
+                             const struct http_fields *fields, struct arena *a)
 {
     struct variant_lists lists;
     struct buf scratch;
@@ -57,18 +61,25 @@ static enum err find_variant(struct cache *c, struct store_reader *r, struct loo
     return e;
 }
 
-enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
-                    struct slice host, struct slice target, const struct http_fields *fields, struct arena *a, struct lookup *out)
+enum err lookup_names(const struct site *site, bool is_https, struct slice host,
+                      struct slice target, struct arena *a, struct lookup *out)
 {
-    enum err e;
-
     *out = (struct lookup){.host = host};
     out->target = site_target(site, target, a);
     if (out->target.p == NULL)
         return ERR_LIMIT;
     out->text = site_key(site, is_https, host, out->target, a);
-    if (out->text.p == NULL)
-        return ERR_LIMIT;
+    return out->text.p == NULL ? ERR_LIMIT : ERR_OK;
+}
+
+enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
+                    struct slice host, struct slice target, const struct http_fields *fields,
+                    struct arena *a, struct lookup *out)
+{
+    enum err e = lookup_names(site, is_https, host, target, a, out);
+
+    if (e != ERR_OK)
+        return e;
     e = get(c, r, out, 0, a);
     if (e == ERR_OK && out->hit.is_marker)
         e = find_variant(c, r, out, fields, a);

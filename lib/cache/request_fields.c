@@ -1,4 +1,5 @@
-/* What a request says to the upstream: its own fields, less what belongs to this hop or is not to be believed, plus what we know. */
+/* What a request says to the upstream: its own fields, less what belongs to this hop or is not to
+ * be believed, plus what we know. */
 #include "cache/cache_priv.h"
 
 #include "base/limits.h"
@@ -17,7 +18,8 @@ static bool is_condition(struct slice name)
 /* Framing and routing are made anew for the next hop; Expect is answered here. */
 static bool is_made_anew(struct slice name)
 {
-    return slice_eq(name, SLICE("host")) || slice_eq(name, SLICE("content-length")) || slice_eq(name, SLICE("expect"));
+    return slice_eq(name, SLICE("host")) || slice_eq(name, SLICE("content-length")) ||
+           slice_eq(name, SLICE("expect"));
 }
 
 static struct slice arena_print(struct arena *a, struct buf *b)
@@ -34,7 +36,8 @@ static enum err add(struct http_fields *out, struct arena *a, struct slice name,
 }
 
 /* Via and CDN-Loop are lists: a line of our own behind theirs says the same as joining. */
-static enum err add_our_own(struct cache *c, const struct cache_request *rq, struct arena *a, struct http_fields *out)
+static enum err add_our_own(struct cache *c, const struct cache_request *rq, struct arena *a,
+                            struct http_fields *out)
 {
     struct buf b;
     enum err e;
@@ -72,21 +75,24 @@ static enum err add_validators(const struct lookup *l, struct arena *a, struct h
     return e;
 }
 
-enum err request_fields_make(struct cache *c, const struct cache_request *rq, const struct lookup *l, bool is_pass,
-                             bool is_validation, struct arena *a, struct http_fields *out)
+enum err request_fields_make(struct cache *c, const struct cache_request *rq,
+                             const struct lookup *l, bool is_pass, bool is_validation,
+                             struct arena *a, struct http_fields *out)
 {
     struct http_fields own = {0};
     enum err e = ERR_OK;
 
     /* first by Connection's own list, and on a copy: the caller's are still needed */
     for (size_t i = 0; i < rq->fields->count && e == ERR_OK; i++)
-        e = http_fields_add(&own, a, FIELDS_MAX, rq->fields->item[i].name, rq->fields->item[i].value);
+        e = http_fields_add(&own, a, FIELDS_MAX, rq->fields->item[i].name,
+                            rq->fields->item[i].value);
     http_fields_remove_hop_by_hop(&own);
     *out = (struct http_fields){0};
     for (size_t i = 0; i < own.count && e == ERR_OK; i++) {
         struct slice name = own.item[i].name;
 
-        if (is_made_anew(name) || (!is_pass && is_condition(name)) || !site_field_goes_upstream(rq->site, name))
+        if (is_made_anew(name) || (!is_pass && is_condition(name)) ||
+            !site_field_goes_upstream(rq->site, name))
             continue;
         e = http_fields_add(out, a, FIELDS_MAX, name, own.item[i].value);
     }

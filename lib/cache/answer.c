@@ -1,0 +1,339 @@
+/* Answers: the head that a client gets, by its own conditions and ranges, whatever the body comes
+ * from. */
+#include "base/limits.h"
+#include "cache/fill.h"
+#include "http/conditional.h"
+#include "http/date.h"
+#include "http/range.h"
+
+/* What an answer is made of. */
+struct material {
+    const struct head *head;
+    uint64_t bytes; /* of the whole body */
+    enum body_source source;
+    bool as_it_is; /* the origin has looked at conditions and ranges itself */
+    int64_t date_s;
+};
+
+static void deliver(struct cache_exchange *x, struct cache_answer *a)
+{
+    x->answered = true;
+    x->verdict = a->verdict;
+    a->fields = &x->fields;
+    if (a->has_status)
+        a->cache_status.name = x->worker->cache->node;
+    x->client->answer(x->user, a);
+}
+
+/* ---- fields ---- */
+
+static bool is_made_for_each_answer(struct slice name)
+{
+    return slice_eq(name, SLICE("date")) || slice_eq(name, SLICE("age"));
+}
+
+/* What a 304 carries (RFC 9110 section 15.4.5). */
+static bool belongs_in_304(struct slice name)
+{
+    return slice_eq(name, SLICE("etag")) || slice_eq(name, SLICE("cache-control")) ||
+           slice_eq(name, SLICE("vary")) || slice_eq(name, SLICE("expires")) ||
+           slice_eq(name, SLICE("content-location")) || slice_eq(name, SLICE("cache-status")) ||
+           slice_eq(name, SLICE("cdn-cache-control"));
+}
+
+/* A list of our own with room for one more; the bytes stay where they are, or come along when
+ * `deep`. */
+static bool copy_fields(struct cache_exchange *x, const struct http_fields *from, bool for_304,
+                        bool deep)
+{
+    struct http_fields *to = &x->fields;
+
+    to->count = 0;
+    to->capacity = from->count + 1;
+    to->item = arena_alloc(x->rq.arena, to->capacity * sizeof(*to->item));
+    if (to->item == NULL)
+        return false;
+    for (size_t i = 0; i < from->count; i++) {
+        struct http_field f = from->item[i];
+
+        if (is_made_for_each_answer(f.name) || (for_304 && !belongs_in_304(f.name)))
+            continue;
+        if (deep) {
+            f.name = arena_dup(x->rq.arena, f.name);
+            f.value = arena_dup(x->rq.arena, f.value);
+            if (f.name.p == NULL || f.value.p == NULL)
+                return false;
+        }
+        to->item[to->count++] = f;
+    }
+    return true;
+}
+
+static bool add_content_range(struct cache_exchange *x, const char *text, size_t n)
+{
+    struct slice value = arena_dup(x->rq.arena, (struct slice){text, n});
+
+    if (value.p == NULL)
+        return false;
+    http_fields_remove(&x->fields, SLICE("content-range"));
+    x->fields.item[x->fields.count++] = (struct http_field){SLICE("content-range"), value};
+    return true;
+}
+
+static void no_room(struct cache_exchange *x)
+{
+    answer_error(x, 503, "No room for this request.\n", NULL);
+}
+
+/* ---- conditions and ranges ---- */
+
+static int64_t date_of(const struct head *h, int64_t now_s)
+{
+    struct slice date = http_fields_value(&h->fields, SLICE("date"));
+    int64_t at_s;
+
+    return date.p != NULL && http_date_parse(date, now_s, &at_s)
+               ? at_s
+               : h->freshness.received.wall_ms / 1000;
+}
+
+static struct http_validators validators_of(const struct material *m, int64_t now_s)
+{
+    struct http_validators v = {
+        .etag = http_fields_value(&m->head->fields, SLICE("etag")),
+        .last_modified = http_fields_value(&m->head->fields, SLICE("last-modified")),
+        .last_modified_s = -1,
+        .date_s = m->date_s,
+    };
+
+    if (v.last_modified.p != NULL && !http_date_parse(v.last_modified, now_s, &v.last_modified_s))
+        v.last_modified_s = -1;
+    return v;
+}
+
+/* Several ranges are answered with the whole, which RFC 9110 section 14.2 allows. */
+static enum http_range_result range_of(const struct cache_exchange *x, const struct material *m,
+                                       const struct http_validators *v, int64_t now_s,
+                                       struct http_range *out)
+{
+    struct http_range range[HTTP_RANGES_MAX];
+    size_t count = 0;
+    enum http_range_result result;
+
+    if (!x->facts.has_range || x->facts.method != METHOD_GET || m->bytes == CACHE_BYTES_UNKNOWN)
+        return HTTP_RANGE_IGNORE;
+    if (!http_if_range_holds(x->rq.fields, v, now_s))
+        return HTTP_RANGE_IGNORE;
+    result =
+        http_range_parse(http_fields_value(x->rq.fields, SLICE("range")), m->bytes, range, &count);
+    if (result == HTTP_RANGE_OK && count != 1)
+        return HTTP_RANGE_IGNORE;
+    if (result == HTTP_RANGE_OK)
+        *out = range[0];
+    return result;
+}
+
+/* ---- the kinds of answer ---- */
+
+static void answer_not_modified(struct cache_exchange *x, struct cache_answer *a,
+                                const struct material *m)
+{
+    if (!copy_fields(x, &m->head->fields, true, m->source == BODY_FILL)) {
+        no_room(x);
+        return;
+    }
+    if (m->source == BODY_FILL)
+        engine_leave_fill(x); /* it must not wait for one who will not read */
+    a->status = 304;
+    a->body_bytes = CACHE_BYTES_UNKNOWN;
+    deliver(x, a);
+}
+
+static void answer_unsatisfiable(struct cache_exchange *x, struct cache_answer *a,
+                                 const struct material *m)
+{
+    char text[HTTP_CONTENT_RANGE_BYTES];
+    size_t n = http_content_range_unsatisfied(m->bytes, text);
+    static const struct http_fields none = {0};
+
+    if (!copy_fields(x, &none, false, false) || !add_content_range(x, text, n)) {
+        no_room(x);
+        return;
+    }
+    if (m->source == BODY_FILL)
+        engine_leave_fill(x);
+    a->status = 416;
+    a->body_bytes = 0;
+    a->age_s = -1;
+    a->date_s = -1;
+    deliver(x, a);
+}
+
+static bool may_be_pulled(struct cache_exchange *x)
+{
+    if (x->source == BODY_INLINE)
+        return true;
+    return x->source == BODY_OBJECT && x->end - x->at <= LIMIT_PULLED_BYTES &&
+           store_is_resident(x->worker->reader, x->lookup.hit.objid, x->at, x->end - x->at);
+}
+
+/* The whole, or from first to last of it. */
+static void answer_body(struct cache_exchange *x, struct cache_answer *a, const struct material *m,
+                        const struct http_range *range)
+{
+    int status = m->head->status;
+    bool bodiless = x->facts.method == METHOD_HEAD || m->source == BODY_NONE || m->bytes == 0;
+    char text[HTTP_CONTENT_RANGE_BYTES];
+
+    if (!copy_fields(x, &m->head->fields, false, false) ||
+        (range != NULL &&
+         !add_content_range(x, text, http_content_range_format(*range, m->bytes, text)))) {
+        no_room(x);
+        return;
+    }
+    x->source = bodiless ? BODY_NONE : m->source;
+    x->at = 0;
+    x->end = m->bytes;
+    if (range != NULL) {
+        x->at = range->first;
+        x->end = range->last + 1;
+        if (m->source == BODY_FILL)
+            fill_seek(x->reader, x->at);
+    }
+    a->status = range != NULL ? 206 : status;
+    a->body_bytes = status == 204 || status == 304 ? CACHE_BYTES_UNKNOWN
+                    : range != NULL                ? x->end - x->at
+                                                   : m->bytes;
+    a->has_body = !bodiless;
+    a->may_pull = !bodiless && may_be_pulled(x);
+    deliver(x, a);
+}
+
+static void answer(struct cache_exchange *x, struct cache_answer *a, const struct material *m,
+                   int64_t now_s)
+{
+    struct http_validators v;
+    struct http_range range;
+
+    a->date_s = m->date_s;
+    if (m->as_it_is || m->head->status != 200) {
+        answer_body(x, a, m, NULL);
+        return;
+    }
+    v = validators_of(m, now_s);
+    if (http_condition_evaluate(x->rq.fields, &v, now_s) == HTTP_CONDITION_NOT_MODIFIED) {
+        answer_not_modified(x, a, m);
+        return;
+    }
+    switch (range_of(x, m, &v, now_s, &range)) {
+    case HTTP_RANGE_OK:
+        answer_body(x, a, m, &range);
+        break;
+    case HTTP_RANGE_UNSATISFIABLE:
+        answer_unsatisfiable(x, a, m);
+        break;
+    case HTTP_RANGE_IGNORE:
+        answer_body(x, a, m, NULL);
+        break;
+    }
+}
+
+void answer_from_store(struct cache_exchange *x, const struct head *h, enum cache_verdict verdict,
+                       const struct cache_status *status)
+{
+    const struct store_hit *hit = &x->lookup.hit;
+    struct clock_moment now = clock_now();
+    struct material m = {
+        .head = h,
+        .bytes = hit->body_bytes,
+        .source = hit->body_bytes == 0         ? BODY_NONE
+                  : hit->inline_body.p != NULL ? BODY_INLINE
+                                               : BODY_OBJECT,
+        .date_s = date_of(h, now.wall_ms / 1000),
+    };
+    struct cache_answer a = {
+        .age_s = freshness_age_s(&h->freshness, &now),
+        .verdict = verdict,
+        .has_status = true,
+        .cache_status = *status,
+    };
+
+    x->inline_body = hit->inline_body;
+    answer(x, &a, &m, now.wall_ms / 1000);
+}
+
+/* Age of what came: the origin's own for the one who asked, ours for those who share it. */
+static int64_t age_of(const struct cache_exchange *x, const struct fill_result *r,
+                      const struct clock_moment *now)
+{
+    if (!x->leads && r->decision.action == RESPONSE_STORE)
+        return freshness_age_s(&r->head.freshness, now);
+    return r->facts.has_age ? r->facts.age_s : -1;
+}
+
+void answer_from_fill(struct cache_exchange *x, const struct fill_result *r)
+{
+    struct clock_moment now = clock_now();
+    struct material m = {
+        .head = &r->head,
+        .bytes = r->body_bytes,
+        .source = r->has_body ? BODY_FILL : BODY_NONE,
+        .as_it_is = x->is_pass,
+        .date_s = r->facts.date_s,
+    };
+    struct cache_answer a = {
+        .age_s = age_of(x, r, &now),
+        .verdict = x->is_pass ? VERDICT_PASS
+                   : x->leads ? VERDICT_MISS
+                              : VERDICT_COLLAPSED,
+        .is_stream = r->is_stream,
+        .has_status = true,
+        .cache_status = {.fwd = x->decision.fwd,
+                         .fwd_status =
+                             r->head.status >= 500 || r->head.status == 206 || r->head.status == 304
+                                 ? r->head.status
+                                 : 0,
+                         .ttl_s = CACHE_STATUS_NO_TTL,
+                         .stored = r->is_stored,
+                         .collapsed = !x->leads},
+    };
+
+    if (r->is_stored) {
+        a.cache_status.ttl_s =
+            r->head.freshness.lifetime_s - freshness_age_s(&r->head.freshness, &now);
+    } else if (!x->is_pass && r->decision.why.count > 0) {
+        x->reason = r->decision.why.item[r->decision.why.count - 1].id;
+        a.cache_status.detail = slice_of(reason_token(x->reason));
+    }
+    answer(x, &a, &m, now.wall_ms / 1000);
+}
+
+void answer_error(struct cache_exchange *x, int status, const char *text,
+                  const struct cache_status *status_field)
+{
+    struct cache_answer a = {
+        .status = status,
+        .has_body = x->facts.method != METHOD_HEAD,
+        .may_pull = true,
+        .age_s = -1,
+        .date_s = -1,
+        .verdict = VERDICT_ERROR,
+        .has_status = status_field != NULL,
+    };
+
+    if (status_field != NULL)
+        a.cache_status = *status_field;
+    engine_leave_fill(x);
+    x->fields = (struct http_fields){.item = x->own_field, .count = 1, .capacity = 2};
+    x->own_field[0] =
+        (struct http_field){SLICE("content-type"), SLICE("text/plain; charset=utf-8")};
+    if (status == 503)
+        x->own_field[x->fields.count++] = (struct http_field){SLICE("retry-after"), SLICE("1")};
+    x->inline_body = slice_of(text);
+    x->source = a.has_body ? BODY_INLINE : BODY_NONE;
+    x->at = 0;
+    x->end = x->inline_body.n;
+    a.body_bytes = x->end;
+    a.may_pull = a.has_body;
+    deliver(x, &a);
+}

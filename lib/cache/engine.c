@@ -1,0 +1,123 @@
+/* A request: pass it, answer it from the store, or send it on to the miss. */
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "cache/fill.h"
+
+/* The last reason found is the one that settled it. */
+static void settle_reason(struct cache_exchange *x)
+{
+    if (x->decision.why.count > 0)
+        x->reason = x->decision.why.item[x->decision.why.count - 1].id;
+}
+
+enum err engine_look(struct cache_exchange *x)
+{
+    struct cache *c = x->worker->cache;
+    struct clock_moment now;
+    enum err e;
+
+    lookup_release(c, &x->lookup);
+    x->stored_before = atomic_load_explicit(&c->stored, memory_order_acquire);
+    e = lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host, x->rq.target,
+                   x->rq.fields, x->rq.arena, &x->lookup);
+    now = clock_now();
+    decide_request(&x->facts, &x->lookup.facts, &x->rule, c->role.may_serve_swr, &now,
+                   &x->decision);
+    settle_reason(x);
+    return e;
+}
+
+void engine_answer_stored(struct cache_exchange *x)
+{
+    bool is_fresh = x->decision.ttl_s > 0 && !x->lookup.facts.soft_purged;
+    struct cache_status status = {.fwd = FWD_NONE, .ttl_s = x->decision.ttl_s};
+
+    if (!is_fresh)
+        status.detail = slice_of(reason_token(x->reason));
+    answer_from_store(x, &x->lookup.head, is_fresh ? VERDICT_HIT : VERDICT_STALE, &status);
+}
+
+static void act(struct cache_exchange *x)
+{
+    switch (x->decision.action) {
+    case REQUEST_ANSWER:
+        engine_answer_stored(x);
+        return;
+    case REQUEST_ANSWER_REFRESH:
+        miss_refresh(x);
+        metrics_add(METRIC_STALE_REFRESH, 1);
+        engine_answer_stored(x);
+        return;
+    case REQUEST_REFUSE:
+        answer_error(x, 504,
+                     "Nothing usable is stored, and the request wants nothing from the origin "
+                     "(only-if-cached).\n",
+                     NULL);
+        return;
+    case REQUEST_VALIDATE:
+    case REQUEST_FETCH:
+    case REQUEST_PASS:
+    case REQUEST_RANGE_PASS:
+        break;
+    }
+    miss_begin(x);
+}
+
+static void begin(struct cache_exchange *x)
+{
+    const struct cache_request *rq = &x->rq;
+    enum err e;
+
+    x->is_pass = decide_pass(&x->facts, &x->rule, &x->decision);
+    if (x->is_pass) {
+        settle_reason(x);
+        e = lookup_names(rq->site, rq->is_https, rq->host, rq->target, rq->arena, &x->lookup);
+    } else {
+        e = engine_look(x);
+    }
+    if (e != ERR_OK)
+        answer_error(x, 503, "No room for this request.\n", NULL);
+    else if (x->is_pass)
+        miss_begin(x);
+    else
+        act(x);
+}
+
+struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_request *rq,
+                                   const struct cache_client *client, void *user)
+{
+    struct cache_exchange *x = arena_zalloc(rq->arena, sizeof(*x));
+    struct slice which;
+
+    if (x == NULL)
+        return NULL;
+    x->worker = w;
+    x->rq = *rq;
+    x->client = client;
+    x->user = user;
+    request_facts_read(&x->facts, rq->method, rq->fields, rq->has_body);
+    x->rule.site = rq->site;
+    x->rule.rule = site_rule_for_request(rq->site, rq->method, rq->target);
+    x->rule.bypass_cookie = x->facts.has_cookie && x->rule.rule != NULL &&
+                            site_rule_bypasses(x->rule.rule, rq->fields, &which);
+    begin(x);
+    return x;
+}
+
+void engine_leave_fill(struct cache_exchange *x)
+{
+    if (x->reader == NULL)
+        return;
+    if (!x->leads)
+        metrics_add(METRIC_WAITERS, -1);
+    fill_detach(x->reader);
+    x->reader = NULL;
+    x->leads = false;
+}
+
+void cache_end(struct cache_exchange *x)
+{
+    engine_leave_fill(x);
+    body_release(x);
+    lookup_release(x->worker->cache, &x->lookup);
+}

@@ -1,0 +1,300 @@
+/* What the store cannot answer: join or begin a fill, and judge what it brings for each of those
+ * who wait. */
+#include <stdio.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "cache/fill.h"
+#include "cache/judge.h"
+#include "cache/variant.h"
+
+/* Fills that a waiter tries to share, one after the other, before it fetches for itself alone. */
+enum { ATTEMPTS_MAX = 3 };
+
+static void on_ready(void *user);
+
+static struct cache_status status_of(const struct cache_exchange *x)
+{
+    return (struct cache_status){.fwd = x->decision.fwd, .ttl_s = CACHE_STATUS_NO_TTL};
+}
+
+static void no_room(struct cache_exchange *x)
+{
+    struct cache_status status = status_of(x);
+
+    status.detail = SLICE("overloaded");
+    answer_error(x, 503, "No room for this request now.\n",
+                 x->decision.fwd == FWD_NONE ? NULL : &status);
+}
+
+static void enter(struct cache_exchange *x, bool is_shared)
+{
+    bool is_pass = x->decision.action == REQUEST_PASS || x->decision.action == REQUEST_RANGE_PASS;
+    struct fill_plan plan = {
+        .rq = &x->rq,
+        .facts = &x->facts,
+        .rule = &x->rule,
+        .lookup = &x->lookup,
+        .action = x->decision.action,
+        .is_shared = is_shared && !is_pass && x->facts.method == METHOD_GET,
+    };
+
+    x->is_pass = is_pass;
+    if (fill_enter(x->worker, &plan, on_ready, x, &x->reader, &x->leads) != ERR_OK) {
+        x->reader = NULL;
+        no_room(x);
+        return;
+    }
+    if (!x->leads) {
+        metrics_add(METRIC_WAITERS, 1);
+        return;
+    }
+    /* the fill that we would have joined may have ended between our look-up and now */
+    if (!plan.is_shared ||
+        x->stored_before == atomic_load_explicit(&x->worker->cache->stored, memory_order_acquire))
+        return;
+    if (engine_look(x) == ERR_OK && x->decision.action == REQUEST_ANSWER) {
+        engine_leave_fill(x);
+        engine_answer_stored(x);
+    }
+}
+
+/* Our own mark in CDN-Loop: this request has been here (RFC 8586). */
+static bool came_from_us(const struct cache_exchange *x)
+{
+    char id[17];
+    const struct http_field *f = http_fields_find(x->rq.fields, SLICE("cdn-loop"));
+
+    if (f == NULL)
+        return false;
+    snprintf(id, sizeof(id), "%016llx",
+             (unsigned long long)purge_cluster_id(x->worker->cache->purge));
+    for (; f != NULL; f = http_fields_next(x->rq.fields, f)) {
+        struct slice rest = f->value, member;
+
+        while (http_list_next(&rest, &member, NULL))
+            if (slice_eq(slice_trim(slice_head(member, slice_index(member, ';'))), slice_of(id)))
+                return true;
+    }
+    return false;
+}
+
+void miss_begin(struct cache_exchange *x)
+{
+    if (came_from_us(x)) {
+        metrics_add(METRIC_ORIGIN_LOOPS, 1);
+        log_warn("%s: a request has come back to this node: its origin leads here",
+                 x->rq.site->name);
+        answer_error(x, 508,
+                     "This request has been here before: its origin leads back to this node.\n",
+                     NULL);
+        return;
+    }
+    enter(x, true);
+}
+
+/* What is stored is brought up to date for everybody: a GET, without this client's own wishes. */
+void miss_refresh(struct cache_exchange *x)
+{
+    struct cache_request rq = x->rq;
+    struct request_facts facts = x->facts;
+    struct fill_reader *none;
+    bool leads;
+    struct fill_plan plan = {
+        .rq = &rq,
+        .facts = &facts,
+        .rule = &x->rule,
+        .lookup = &x->lookup,
+        .action = x->lookup.facts.has_validator ? REQUEST_VALIDATE : REQUEST_FETCH,
+        .is_shared = true,
+        .is_background = true,
+    };
+
+    rq.method = SLICE("GET");
+    facts.method = METHOD_GET;
+    facts.cc.no_store = false;
+    if (fill_enter(x->worker, &plan, NULL, NULL, &none, &leads) != ERR_OK)
+        log_warn("%s: no room to refresh what is stale", x->rq.site->name);
+}
+
+/* ---- what came cannot be shared with this one ---- */
+
+/* Look again, and fetch if that does not help; what could not be shared once is not waited for for
+ * ever. */
+static void try_again(struct cache_exchange *x, bool is_shared, uint64_t variant)
+{
+    engine_leave_fill(x);
+    x->attempts++;
+    if (engine_look(x) != ERR_OK) {
+        no_room(x);
+        return;
+    }
+    if (x->decision.action == REQUEST_ANSWER || x->decision.action == REQUEST_ANSWER_REFRESH) {
+        engine_answer_stored(x);
+        return;
+    }
+    if (!x->lookup.found && variant != 0)
+        x->lookup.variant = variant;
+    enter(x, is_shared && x->attempts < ATTEMPTS_MAX);
+}
+
+/*
+ * May this waiter have what another request's fetch brought?  By all purge scopes and the final
+ * birth, at this time (purge-protocol rule 17), and by its own fields (RFC 9111 section 4.1).
+ * *variant: its own, when only that differs.
+ */
+static bool may_have(struct cache_exchange *x, const struct fill_result *r, uint64_t *variant)
+{
+    struct purge_subject subject = cache_subject(&r->stamp);
+    struct buf scratch;
+    bool failed;
+
+    *variant = 0;
+    if (!r->decision.may_share || purge_judge(x->worker->cache->purge, &subject) != PURGE_USABLE)
+        return false;
+    if (r->head.vary.n == 0)
+        return true;
+    buf_init(&scratch, 4 * LIMIT_HEAD_BYTES);
+    *variant = variant_of(r->head.vary, x->rq.fields, &scratch);
+    failed = scratch.failed;
+    buf_release(&scratch);
+    if (failed)
+        *variant = 0;
+    return !failed && *variant == r->variant;
+}
+
+/* ---- failures ---- */
+
+/* Does something stored stand in for this failure?  Each looks for itself, judged now
+ * (purge-protocol rules 22, 23). */
+static bool stands_in(struct cache_exchange *x, const struct fill_result *r,
+                      enum response_failure failure, struct response_decision *out)
+{
+    struct rule_facts rule = x->rule;
+    struct response_case c = {
+        .request = &x->facts,
+        .stored = &x->lookup.facts,
+        .rule = &rule,
+        .response = r == NULL ? NULL : &r->facts,
+        .failure = failure,
+        .was_pass = x->is_pass,
+        .was_conditional = x->decision.action == REQUEST_VALIDATE,
+        .now = clock_now(),
+    };
+
+    if (!x->is_pass && engine_look(x) != ERR_OK) {
+        x->lookup.found = false;
+        x->lookup.facts = (struct stored_facts){0};
+    }
+    if (r != NULL)
+        rule.rule =
+            site_rule_for_response(x->rq.site, x->rq.method, x->lookup.target,
+                                   http_fields_value(&r->head.fields, SLICE("content-type")));
+    decide_response(&c, out);
+    return x->lookup.found &&
+           (x->decision.action == REQUEST_ANSWER || out->action == RESPONSE_STALE);
+}
+
+static void answer_instead(struct cache_exchange *x, int fwd_status)
+{
+    struct cache_status status = {
+        .fwd = FWD_STALE, .fwd_status = fwd_status, .ttl_s = x->decision.ttl_s};
+
+    if (x->decision.action == REQUEST_ANSWER) { /* somebody has stored a fresh one meanwhile */
+        engine_answer_stored(x);
+        return;
+    }
+    metrics_add(METRIC_STALE_ON_ERROR, 1);
+    x->reason = REASON_STALE_IF_ERROR;
+    status.detail = slice_of(reason_token(x->reason));
+    answer_from_store(x, &x->lookup.head, VERDICT_STALE, &status);
+}
+
+static void failed(struct cache_exchange *x, enum response_failure failure)
+{
+    static const struct {
+        const char *detail, *text;
+    } said[] = {
+        [RESPONSE_CAME] = {"unreachable", "The origin's answer broke off.\n"},
+        [RESPONSE_UNREACHABLE] = {"unreachable",
+                                  "The origin cannot be reached, or its answer broke off.\n"},
+        [RESPONSE_TIMED_OUT] = {"timeout", "The origin did not answer in time.\n"},
+        [RESPONSE_OVERLOADED] = {"overloaded", "Too many requests for this origin now.\n"},
+    };
+    enum cache_status_fwd fwd = x->decision.fwd;
+    struct cache_status status = {
+        .fwd = fwd, .ttl_s = CACHE_STATUS_NO_TTL, .detail = slice_of(said[failure].detail)};
+    struct response_decision d;
+
+    engine_leave_fill(x);
+    if (stands_in(x, NULL, failure, &d)) {
+        answer_instead(x, 0);
+        return;
+    }
+    x->reason = d.why.count > 0 ? d.why.item[d.why.count - 1].id : REASON_ORIGIN_FAILED;
+    answer_error(x, d.fail_status, said[failure].text, fwd == FWD_NONE ? NULL : &status);
+}
+
+/* ---- what came ---- */
+
+/* A 304: the stored body with the head that is up to date. */
+static void from_freshened(struct cache_exchange *x, const struct fill_result *r)
+{
+    struct clock_moment now = clock_now();
+    struct cache_status status = {.fwd = x->decision.fwd == FWD_NONE ? FWD_STALE : x->decision.fwd,
+                                  .fwd_status = 304,
+                                  .collapsed = !x->leads};
+
+    /* a waiter may have nothing but what has been purged: looked up anew, that is not found */
+    if (!x->leads && engine_look(x) != ERR_OK)
+        x->lookup.found = false;
+    if (!x->lookup.found || x->lookup.hit.objid != r->objid) {
+        try_again(x, false, 0);
+        return;
+    }
+    status.ttl_s = r->head.freshness.lifetime_s - freshness_age_s(&r->head.freshness, &now);
+    status.stored = !r->decision.drops_stored;
+    x->reason = REASON_FRESHENED;
+    answer_from_store(x, &r->head, VERDICT_REVALIDATED, &status);
+}
+
+static void came(struct cache_exchange *x, const struct fill_result *r)
+{
+    struct response_decision d;
+    uint64_t variant;
+
+    if (!x->leads && !may_have(x, r, &variant)) {
+        try_again(x, variant != 0, variant);
+        return;
+    }
+    if (r->is_freshened) {
+        from_freshened(x, r);
+        return;
+    }
+    if (r->head.status >= 500 && !x->is_pass && x->lookup.found &&
+        stands_in(x, r, RESPONSE_CAME, &d)) {
+        int status = r->head.status;
+
+        engine_leave_fill(x);
+        answer_instead(x, status);
+        return;
+    }
+    answer_from_fill(x, r);
+}
+
+static void on_ready(void *user)
+{
+    struct cache_exchange *x = user;
+    struct fill_view v;
+
+    if (x->answered) {
+        body_ready(x);
+        return;
+    }
+    fill_look(x->reader, &v);
+    if (v.state == FILL_FAILED)
+        failed(x, v.failure);
+    else if (v.may_answer)
+        came(x, v.result);
+}

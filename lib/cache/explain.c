@@ -1,0 +1,243 @@
+/* What a GET would meet, and why, for a person: by the same look-up and the same decisions that
+ * serve. */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "cache/cache_priv.h"
+#include "cache/judge.h"
+#include "cache/variant.h"
+
+enum { ARENA_BYTES_MAX = 4 * LIMIT_RECORD_BYTES };
+
+/* What the text is made from. */
+struct question {
+    struct cache *cache;
+    struct store_reader *reader;
+    const struct site *site;
+    const struct http_fields *fields;
+    struct arena arena;
+    struct request_facts facts;
+    struct rule_facts rule;
+    struct lookup lookup;
+    struct clock_moment now;
+    struct buf *out;
+};
+
+static void say_reasons(struct question *q, const struct reasons *why)
+{
+    reasons_format(why, q->out);
+}
+
+/* ---- purges ---- */
+
+static void say_purge(struct question *q, const struct store_stamp *stamp, const char *what)
+{
+    struct purge_subject subject = cache_subject(stamp);
+    char text[PURGE_TEXT_BYTES_MAX + 1];
+    enum purge_kind kind;
+    uint64_t position;
+    bool soft;
+
+    if (!purge_explain(q->cache->purge, &subject, &kind, text, sizeof(text), &position, &soft))
+        return;
+    buf_addf(q->out, "  %s by a %s purge of %s%s%s, position %" PRIu64 " (selvage purge)\n", what,
+             soft ? "soft" : "hard", purge_kind_name(kind), text[0] == '\0' ? "" : " ", text,
+             position);
+}
+
+struct search {
+    struct question *q;
+    struct slice purge_url;
+    bool found;
+};
+
+static bool on_row(void *user, const struct store_row *row)
+{
+    struct search *s = user;
+
+    if (row->is_marker || row->verdict != STORE_DEAD ||
+        !slice_eq(row->stamp.purge_url, s->purge_url))
+        return true;
+    s->found = true;
+    say_purge(s->q, &row->stamp, "what was stored has been purged");
+    return false;
+}
+
+/* A purged object is not found; its row may still lie there.  True: said. */
+static bool say_purged(struct question *q, struct slice host, struct slice target)
+{
+    struct search s = {.q = q, .purge_url = site_purge_url(host, target, &q->arena)};
+
+    if (s.purge_url.p == NULL || store_walk(q->reader, host, on_row, &s) != ERR_OK)
+        return s.found;
+    return s.found;
+}
+
+/* ---- what is stored ---- */
+
+static void say_vary(struct question *q)
+{
+    struct store_key key = {.host = q->lookup.host, .text = q->lookup.text};
+    struct store_hit hit;
+    struct variant_lists lists;
+
+    if (store_get(q->reader, &key, &q->arena, &hit) != ERR_OK)
+        return;
+    if (hit.pinned)
+        store_unpin(q->cache->store, hit.objid);
+    if (!hit.is_marker || variant_lists_read(hit.head, &lists) != ERR_OK)
+        return;
+    for (size_t i = 0; i < lists.count; i++)
+        buf_addf(q->out, "  variants by: %.*s (Vary of the stored responses)\n",
+                 lists.list[i].n == 0 ? 9 : (int)lists.list[i].n,
+                 lists.list[i].n == 0 ? "(nothing)" : lists.list[i].p);
+}
+
+static void say_stored(struct question *q)
+{
+    const struct lookup *l = &q->lookup;
+    const struct head *h = &l->head;
+    struct reasons lifetime = {0};
+
+    buf_addf(q->out,
+             "stored: status %d, %" PRIu64 " bytes, age %" PRId64 " s of a lifetime of %" PRId64
+             " s, born at position %" PRIu64 "\n",
+             h->status, l->hit.body_bytes, freshness_age_s(&h->freshness, &q->now),
+             h->freshness.lifetime_s, l->hit.stamp.birth);
+    reasons_add(&lifetime, h->lifetime_by, h->freshness.lifetime_s);
+    say_reasons(q, &lifetime);
+    if (h->rule_line != 0)
+        buf_addf(q->out, "  the rule in line %" PRIu32 " matched the response\n", h->rule_line);
+    if (h->freshness.initial_age_ms > 0)
+        buf_addf(q->out, "  it was %" PRId64 " ms old when it came (Age, and the time it took)\n",
+                 h->freshness.initial_age_ms);
+    if (h->vary.n > 0)
+        buf_addf(q->out, "  for requests that agree in: %.*s (Vary)\n", (int)h->vary.n, h->vary.p);
+    if (h->freshness.swr_s > 0 || h->freshness.sie_s > 0)
+        buf_addf(q->out,
+                 "  stale windows: %" PRId64 " s while revalidating, %" PRId64
+                 " s on errors (RFC 5861)\n",
+                 h->freshness.swr_s, h->freshness.sie_s);
+    if (l->hit.is_stale)
+        say_purge(q, &l->hit.stamp, "made stale");
+}
+
+static void say_last_answer(struct question *q)
+{
+    struct memo_entry e;
+
+    if (!memo_find(q->cache->memo, q->lookup.text, &e))
+        return;
+    buf_addf(q->out, "last answer of the origin: status %d, %" PRId64 " s ago, not stored\n",
+             e.status, q->now.wall_ms / 1000 - e.at_s);
+    say_reasons(q, &e.why);
+}
+
+/* ---- what would be done ---- */
+
+static const char *action_text(enum request_action a)
+{
+    switch (a) {
+    case REQUEST_ANSWER:
+        return "answer from the store";
+    case REQUEST_ANSWER_REFRESH:
+        return "answer from the store, stale, and validate in the background";
+    case REQUEST_VALIDATE:
+        return "ask the origin whether what is stored is still right";
+    case REQUEST_FETCH:
+        return "fetch from the origin";
+    case REQUEST_PASS:
+    case REQUEST_RANGE_PASS:
+        return "pass to the origin, without the store";
+    case REQUEST_REFUSE:
+        return "refuse with 504";
+    }
+    return "";
+}
+
+static void say_decision(struct question *q, const struct request_decision *d)
+{
+    buf_addf(q->out, "decision: %s\n", action_text(d->action));
+    say_reasons(q, &d->why);
+    if (d->may_serve_stale)
+        buf_add(q->out,
+                SLICE("  if the origin fails, what is stored may stand in (stale_if_error)\n"));
+}
+
+static void say_all(struct question *q, bool is_https, struct slice host, struct slice target)
+{
+    struct request_decision d;
+    bool is_purged;
+
+    buf_addf(q->out, "GET %s://%.*s%.*s\nsite: %s\n", is_https ? "https" : "http", (int)host.n,
+             host.p, (int)target.n, target.p, q->site->name);
+    if (q->rule.rule != NULL)
+        buf_addf(q->out, "rule: line %u, path %s\n", q->rule.rule->line, q->rule.rule->path);
+    if (decide_pass(&q->facts, &q->rule, &d)) {
+        say_decision(q, &d);
+        return;
+    }
+    if (lookup_names(q->site, is_https, host, target, &q->arena, &q->lookup) != ERR_OK) {
+        buf_add(q->out, SLICE("no room to look it up\n"));
+        return;
+    }
+    buf_addf(q->out, "key: %.*s\n", (int)q->lookup.text.n, q->lookup.text.p);
+    /* before the look-up, which has dead rows removed */
+    is_purged = say_purged(q, host, q->lookup.target);
+    if (lookup_run(q->cache, q->reader, q->site, is_https, host, target, q->fields, &q->arena,
+                   &q->lookup) != ERR_OK) {
+        buf_add(q->out, SLICE("no room to look it up\n"));
+        return;
+    }
+    if (q->lookup.found)
+        say_stored(q);
+    else
+        buf_add(q->out, is_purged ? SLICE("stored: nothing usable\n")
+                                  : SLICE("stored: nothing for this request\n"));
+    if (q->lookup.vary_missed)
+        say_vary(q);
+    decide_request(&q->facts, &q->lookup.facts, &q->rule, q->cache->role.may_serve_swr, &q->now,
+                   &d);
+    say_decision(q, &d);
+    if (!q->lookup.found)
+        say_last_answer(q);
+}
+
+void cache_explain(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
+                   struct slice host, struct slice target, const struct http_fields *fields,
+                   struct buf *out)
+{
+    struct question q = {
+        .cache = c, .reader = r, .site = site, .fields = fields, .now = clock_now(), .out = out};
+    struct slice which;
+
+    arena_init(&q.arena, NULL, 0, ARENA_BYTES_MAX);
+    request_facts_read(&q.facts, SLICE("GET"), fields, false);
+    q.rule.site = site;
+    q.rule.rule = site_rule_for_request(site, SLICE("GET"), target);
+    q.rule.bypass_cookie = q.rule.rule != NULL && q.facts.has_cookie &&
+                           site_rule_bypasses(q.rule.rule, fields, &which);
+    say_all(&q, is_https, host, target);
+    lookup_release(c, &q.lookup);
+    arena_release(&q.arena);
+}
+
+bool cache_head_facts(struct slice bytes, int64_t *age_s, int64_t *ttl_s, int *status)
+{
+    char room[4096];
+    struct arena arena;
+    struct head h;
+    struct clock_moment now = clock_now();
+    bool ok;
+
+    arena_init(&arena, room, sizeof(room), LIMIT_RECORD_BYTES);
+    ok = head_decode(bytes, clock_boot(), &arena, &h) == ERR_OK;
+    if (ok) {
+        *age_s = freshness_age_s(&h.freshness, &now);
+        *ttl_s = h.freshness.lifetime_s - *age_s;
+        *status = h.status;
+    }
+    arena_release(&arena);
+    return ok;
+}
