@@ -251,6 +251,8 @@ static size_t on_body(char *p, size_t one, size_t n, void *user)
     (void)one;
     if (f->state != FETCH_RUNNING)
         return 0;
+    if (f->is_paused) /* the rest of one read comes in pieces, whatever we said to the first: keep it */
+        return CURL_WRITEFUNC_PAUSE;
     if (!f->has_head || f->framing.kind == UPSTREAM_NO_BODY) {
         fail(f, UPSTREAM_FAILED_GARBAGE, "bytes where no body may be");
         return 0;
