@@ -1,0 +1,71 @@
+"""Ranges from the store, and what happens to them when nothing is stored."""
+import pytest
+
+BODY = bytes(i * 31 % 251 for i in range(200_000))
+
+
+@pytest.fixture
+def page(edge, origin):
+    p = origin.page("/r", BODY, cache_control="max-age=60", etag='"1"', last_modified="Tue, 24 Nov 2020 10:00:00 GMT")
+    edge.fill("/r")
+    return p
+
+
+@pytest.mark.parametrize("spec, first, last", [
+    ("0-0", 0, 0), ("0-99", 0, 99), ("65511-65512", 65511, 65512), ("131000-", 131000, 199_999),
+    ("-1", 199_999, 199_999), ("-5000", 195_000, 199_999), ("-999999", 0, 199_999), ("199999-", 199_999, 199_999),
+    ("100-99999999999999999999", 100, 199_999), ("0-", 0, 199_999),
+])
+@pytest.mark.parametrize("get", ["get", "get2"])
+def test_a_range_of_a_stored_object(edge, page, spec, first, last, get):
+    r = getattr(edge, get)("/r", fields=[("Range", f"bytes={spec}")])
+    assert (r.status, r.complete) == (206, True)
+    assert r.field("content-range") == f"bytes {first}-{last}/200000"
+    assert r.field("content-length") == str(last - first + 1)
+    assert r.body == BODY[first:last + 1]
+    assert r.is_hit
+    assert page.hits == 1
+
+
+@pytest.mark.parametrize("spec", ["200000-", "200000-300000", "-0"])
+def test_a_range_behind_the_end(edge, page, spec):
+    r = edge.get("/r", fields=[("Range", f"bytes={spec}")])
+    assert (r.status, r.field("content-range")) == (416, "bytes */200000")
+    assert page.hits == 1
+
+
+@pytest.mark.parametrize("value", ["bytes=5-4", "bytes=a-b", "bytes=", "lines=1-2", "bytes=-", "bytes=1", "bytes 0-1"])
+def test_what_is_no_range_is_ignored(edge, page, value):
+    r = edge.get("/r", fields=[("Range", value)])
+    assert (r.status, r.body) == (200, BODY)
+
+
+@pytest.mark.parametrize("value, status", [
+    ('"1"', 206), ('"2"', 200), ('W/"1"', 200), ("Tue, 24 Nov 2020 10:00:00 GMT", 206),
+    ("Tue, 24 Nov 2020 10:00:01 GMT", 200),
+])
+def test_if_range(edge, page, value, status):
+    r = edge.get("/r", fields=[("Range", "bytes=0-9"), ("If-Range", value)])
+    assert (r.status, r.body) == (status, BODY[:10] if status == 206 else BODY)
+
+
+def test_a_range_on_a_miss_is_passed_and_not_stored(edge, origin):
+    page = origin.page("/m", BODY[:10], status=206, cache_control="max-age=60",
+                       fields=[("Content-Range", "bytes 0-9/200000")])
+    for n in (1, 2):
+        r = edge.get("/m", fields=[("Range", "bytes=0-9")])
+        assert (r.status, r.body, r.is_hit) == (206, BODY[:10], False)
+        assert page.requests[-1].field("range") == "bytes=0-9"
+        assert page.hits == n
+    page.status, page.body, page.fields = 200, BODY, []
+    assert edge.get("/m").body == BODY
+
+
+def test_head_ignores_ranges(edge, page):
+    r = edge.get("/r", method="HEAD", fields=[("Range", "bytes=0-9")])
+    assert (r.status, r.field("content-length")) == (200, "200000")
+
+
+def test_a_condition_comes_before_a_range(edge, page):
+    r = edge.get("/r", fields=[("Range", "bytes=0-9"), ("If-None-Match", '"1"')])
+    assert r.status == 304
