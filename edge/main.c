@@ -13,7 +13,7 @@
 #include "server/server.h"
 
 #ifndef SELVAGE_VERSION
-#define SELVAGE_VERSION "0.1"
+#define SELVAGE_VERSION "0.1.0"
 #endif
 
 enum { EXIT_USAGE = 2, MESSAGES_BYTES_MAX = 64 << 10 };
