@@ -3,6 +3,7 @@
 #define TESTS_UPSTREAM_WORLD_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,7 @@ static struct world world;
 
 static inline void world_start(origin_script *serve, void *user)
 {
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does: OpenSSL writes to sockets that have ended */
     world = (struct world){.reactor = fake_reactor_new(FAKE_CLOCK_REAL)};
     assert_int_equal(upstream_new(world.reactor, &world.upstream), ERR_OK);
     world.opt = (struct upstream_target_options){
