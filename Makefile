@@ -10,6 +10,11 @@ CPPFLAGS += -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -DH2O_USE_EPOLL=1 -Ilib
 LIBS     := -lh2o-evloop -lssl -lcrypto -llmdb -lcurl -lyaml -lxxhash -ljansson -lpthread -ldl
 B        ?= build/release
 prefix   ?= /usr/local
+DESTDIR  ?=
+define newline
+
+
+endef
 V        ?= 0
 Q        := $(if $(filter 1,$V),,@)
 
@@ -26,9 +31,21 @@ fuzzers  := $(fuzz_src:%.c=build/fuzz/%)
 replays  := $(fuzz_src:%.c=$(B)/%)
 headers  := $(foreach d,$(LIB_DIRS),$(wildcard lib/$d/*.h))
 
+# Two cores are two compilers; `make J=1` is for reading errors.
+J        ?= $(shell nproc)
+MAKEFLAGS += -j$(J)
+# How many end-to-end tests run at once: they wait more than they work.
+N        ?= 4
+
 all: $(B)/selvage-edge $(B)/selvage      ## build everything
 
-$(B)/%.o: %.c
+deps:                                    ## install the Debian packages that are missing, as root or by sudo
+	@tools/deps.sh all
+deps-build deps-test deps-fuzz:
+	@tools/deps.sh $(@:deps-%=%)
+
+# Looked at before anything is compiled; when nothing is missing it costs 40 ms.
+$(B)/%.o: %.c | deps-build
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	$Q$(CC) -std=c11 $(CPPFLAGS) $(CFLAGS) $(HARDEN) $(WARN) -MMD -MP -c -o $@ $<
@@ -57,7 +74,13 @@ $(B)/tests/unit/test_server_%: $(B)/tests/unit/test_server_%.o $(helpers:%.c=$(B
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
-$(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(helpers:%.c=$(B)/%.o) $(B)/libselvage.a
+# An archive, so that a test takes what it uses: the rest needs floors that are not always built.
+$(B)/libfakes.a: $(helpers:%.c=$(B)/%.o)
+	@echo '  AR      $@'
+	@rm -f $@
+	$Q$(AR) rcs $@ $^
+
+$(B)/tests/unit/test_%: $(B)/tests/unit/test_%.o $(B)/libfakes.a $(B)/libselvage.a
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
@@ -65,17 +88,41 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)/l
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+$(unit_src:%.c=$(B)/%.o) $(helpers:%.c=$(B)/%.o): | deps-test
+
+check_parts := units replay headers layers e2e
+run_check := B='$(B)' N='$(N)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' HEADERS='$(headers)' UNITS='$(units)' \
+             REPLAYS='$(replays)' tools/check.sh
+
+check: all $(units) $(replays) | deps-test     ## every test that fits into minutes
+	@$(run_check) $(check_parts)
+
+check-long: all $(units) $(replays) | deps-test deps-fuzz      ## the rest too: long tests, sanitizers, mutants, fuzzers
+	@SELVAGE_LONG=1 N=1 $(run_check) long
+	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory ubsan
+	@$(MAKE) --no-print-directory tsan
+	@$(MAKE) --no-print-directory mutants
+	@$(MAKE) --no-print-directory fuzz
+
 check-unit: $(units)                     ## unit tests; T=freshness picks by name
-	@for t in $(units); do ./$$t || exit 1; done
+	@$(run_check) units
 
 check-replay: $(replays)                 ## every fuzzer's corpus and regression inputs, once
-	@for f in $(replays); do n=$$(basename $$f); ./$$f tests/fuzz/corpus/$$n tests/fuzz/regression/$$n || exit 1; done
+	@$(run_check) replay
 
-asan ubsan tsan:                         ## unit tests under a sanitizer
-	$(MAKE) check-unit B=build/$@ HARDEN= HARDEN_L= CFLAGS='-O1 -g -fno-omit-frame-pointer $($@_flags)'
+check-e2e: all | deps-test               ## end-to-end tests; K=purge picks by name
+	@$(run_check) e2e
+
+asan ubsan tsan: | deps-test             ## unit and end-to-end tests under a sanitizer
+	@$(MAKE) --no-print-directory check-sanitized B=build/$@ HARDEN= HARDEN_L= SELVAGE_SANITIZER=$@ \
+	    CFLAGS='-O1 -g -fno-omit-frame-pointer $($@_flags)'
 asan_flags  := -fsanitize=address
 ubsan_flags := -fsanitize=undefined -fno-sanitize-recover=undefined
 tsan_flags  := -fsanitize=thread
+
+check-sanitized: all $(units)
+	@SELVAGE_SANITIZER=$(SELVAGE_SANITIZER) $(run_check) units e2e
 
 FUZZ_SECONDS ?= 60
 fuzz: $(fuzzers)                         ## each fuzzer for FUZZ_SECONDS
@@ -83,22 +130,46 @@ fuzz: $(fuzzers)                         ## each fuzzer for FUZZ_SECONDS
 	    ./$$f -max_total_time=$(FUZZ_SECONDS) build/fuzz/corpus/$$n $$(ls -d tests/fuzz/corpus/$$n tests/fuzz/regression/$$n 2>/dev/null) || exit 1; done
 
 fuzz_lib := $(filter-out lib/server/%,$(lib_src))
-build/fuzz/%: %.c $(fuzz_lib)
+build/fuzz/%: %.c $(fuzz_lib) | deps-fuzz
 	@mkdir -p $(@D)
 	@echo '  FUZZ    $@'
 	$Qclang -std=c11 $(CPPFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
-headers:                                 ## does every header compile on its own?
-	@for h in $(headers); do \
-	    echo "#include \"$${h#lib/}\"" | $(CC) -std=c11 $(CPPFLAGS) -fsyntax-only -xc - || exit 1; \
-	done
+headers: | deps-build                    ## does every header compile on its own?
+	@$(run_check) headers
 
-layers:                                  ## who includes whom; fails on what the table forbids
+layers: | deps-build                     ## who includes whom; fails on what the table forbids
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' tools/layers.sh
 	@CC='$(CC)' tools/layers_test.sh
 
-mutants:                                 ## break each promise; is it noticed?
-	@tools/mutants.sh
+mutants: | deps-test                     ## break each promise; is it noticed?  M=purge picks by name
+	@J=$(J) tools/mutants.sh $(M)
+
+demo: all                                 ## one edge before a real origin, step by step; KEEP=1 stays up
+	@B='$(B)' tools/demo.sh
+
+bench: all                                ## server CPU a request beside nginx
+	@B='$(B)' tests/bench/run.sh
+
+man8 := $(wildcard edge/*.8)
+man5 := $(wildcard conf/*.5 edge/*.5)
+man1 := $(wildcard tools/selvage/*.1)
+units_systemd := $(wildcard conf/systemd/*.service)
+etc := $(DESTDIR)/etc/selvage
+install: all                             ## DESTDIR=... prefix=/usr/local
+	install -D -t $(DESTDIR)$(prefix)/sbin $(B)/selvage-edge
+	install -D -t $(DESTDIR)$(prefix)/bin $(B)/selvage
+	$(foreach s,8 5 1,$(if $(man$s),install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man$s $(man$s)$(newline)))
+	$(if $(units_systemd),install -D -m 644 -t $(DESTDIR)$(prefix)/lib/systemd/system $(units_systemd))
+	install -d $(etc)
+	# What is there belongs to whoever wrote it.
+	for f in edge.yaml sites.yaml; do [ -e $(etc)/$$f ] || install -m 644 conf/$$f $(etc)/$$f || exit 1; done
+	[ -e $(etc)/tokens.yaml ] || install -m 600 conf/tokens.yaml $(etc)/tokens.yaml
+
+uninstall:                               ## what install put there, but for the configuration
+	rm -f $(DESTDIR)$(prefix)/sbin/selvage-edge $(DESTDIR)$(prefix)/bin/selvage \
+	    $(foreach s,8 5 1,$(addprefix $(DESTDIR)$(prefix)/share/man/man$s/,$(notdir $(man$s)))) \
+	    $(addprefix $(DESTDIR)$(prefix)/lib/systemd/system/,$(notdir $(units_systemd)))
 
 fmt:                                     ## rewrite to the house format
 	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/fuzz/*.c)
@@ -107,8 +178,9 @@ clean:                                   ## remove build/
 	rm -rf build
 
 help:                                    ## this list
-	@sed -n 's/^\([a-z][a-z -]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | column -ts "$$(printf '\t')"
+	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "%-17s %s\n", $$1, $$2}'
 
-.PHONY: all check-unit check-replay asan ubsan tsan fuzz headers layers mutants fmt clean help
+.PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
+        check-sanitized asan ubsan tsan fuzz headers layers mutants demo bench install uninstall fmt clean help
 .SECONDARY:
--include $(lib_obj:.o=.d) $(units:=.d) $(cli_obj:.o=.d)
+-include $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(B)/edge/main.d $(B)/edge/role.d

@@ -1,0 +1,136 @@
+#!/bin/sh
+# Runs parts of the tests and sums up; `make check` calls it with everything built.
+#   tools/check.sh PART...   PART: units replay headers layers e2e long
+# The last line is "N passed, N failed"; exit status 0 only if nothing failed and something passed.
+#   B        where things were built       UNITS, REPLAYS, HEADERS   files
+#   N        end-to-end tests at once      K    names of those to run
+#   CC, CPPFLAGS   for headers and layers
+set -eu
+cd "$(dirname "$0")/.."
+: "${B:=build/release}" "${UNITS:=}" "${REPLAYS:=}" "${HEADERS:=}" "${N:=4}" "${K:=}" "${CC:=gcc}" "${CPPFLAGS:=}"
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+passed=0
+failed=0
+
+say() { printf '%s\n' "$*"; }
+
+supp=$PWD/tests/sanitizers
+export SELVAGE_BUILD="$B"
+export ASAN_OPTIONS="${ASAN_OPTIONS:-detect_stack_use_after_return=1:strict_string_checks=1}"
+export LSAN_OPTIONS="${LSAN_OPTIONS:-suppressions=$supp/lsan.supp:print_suppressions=0}"
+export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1:suppressions=$supp/ubsan.supp}"
+export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=0:second_deadlock_stack=1:suppressions=$supp/tsan.supp}"
+case ${SELVAGE_SANITIZER:-} in
+tsan) export SELVAGE_SLOWER="${SELVAGE_SLOWER:-5}" ;;
+?*) export SELVAGE_SLOWER="${SELVAGE_SLOWER:-3}" ;;
+esac
+
+# one DIR PROGRAM ARGUMENT...: run it, keep what it says in DIR/NAME.log and its status in .rc
+one='d=$1; shift; n=$(basename "$1")
+rc=0; "$@" >"$d/$n.log" 2>&1 || rc=$?; echo "$rc" >"$d/$n.rc"'
+
+# sum LOG RC NAME: count what cmocka says of a program; a program that ended badly without a failed
+# test counts as one.
+sum() {
+    p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$1" | tail -1)
+    f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$1" | tail -1)
+    [ -n "$p" ] || p=0
+    [ -n "$f" ] || f=0
+    if [ "$2" != 0 ] && [ "$f" = 0 ]; then
+        f=1
+    elif [ "$2" = 0 ] && [ "$p" = 0 ]; then
+        say "  $3: no test has passed, though it ended well"
+        f=1
+    fi
+    passed=$((passed + p))
+    failed=$((failed + f))
+    [ "$f" = 0 ] || {
+        grep -v '^\[ RUN      \]\|^\[       OK \]' "$1" | tail -60
+        say "  FAILED $3 (exit status $2)"
+    }
+}
+
+# result STATUS NAME LOG: a part that is one test
+result() {
+    if [ "$1" = 0 ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        tail -60 "$3"
+        say "  FAILED $2"
+    fi
+}
+
+units() {
+    # shellcheck disable=SC2086
+    printf '%s\n' $UNITS | xargs -P 2 -I {} timeout -k 10 600 sh -c "$one" one "$dir" "./{}" || :
+    for u in $UNITS; do
+        n=$(basename "$u")
+        sum "$dir/$n.log" "$(cat "$dir/$n.rc" 2>/dev/null || echo 'none: it took too long')" "$u"
+    done
+}
+
+replay() {
+    for f in $REPLAYS; do
+        n=$(basename "$f")
+        rc=0
+        # shellcheck disable=SC2046
+        timeout 300 "./$f" $(ls -d "tests/fuzz/corpus/$n" "tests/fuzz/regression/$n" 2>/dev/null) \
+            >"$dir/log" 2>&1 || rc=$?
+        result "$rc" "$f" "$dir/log"
+    done
+}
+
+headers() {
+    rc=0
+    for h in $HEADERS; do
+        # shellcheck disable=SC2086
+        echo "#include \"${h#lib/}\"" | $CC -std=c11 $CPPFLAGS -fsyntax-only -xc - || rc=1
+    done >"$dir/log" 2>&1
+    result "$rc" headers "$dir/log"
+}
+
+layers() {
+    rc=0
+    CC=$CC CPPFLAGS=$CPPFLAGS tools/layers.sh >"$dir/log" 2>&1 || rc=$?
+    result "$rc" layers "$dir/log"
+    rc=0
+    CC=$CC tools/layers_test.sh >"$dir/log" 2>&1 || rc=$?
+    result "$rc" layers_test "$dir/log"
+}
+
+# pytest ARGUMENT...: its own summary is the count
+pytest() {
+    rc=0
+    # shellcheck disable=SC2086
+    /usr/bin/python3 -m pytest -q "$@" tests/e2e >"$dir/log" 2>&1 || rc=$?
+    cat "$dir/log"
+    last=$(grep -E '^(=+ )?[0-9]+ (passed|failed|error|skipped|deselected)' "$dir/log" | tail -1)
+    p=$(say "$last" | sed -n 's/.*\b\([0-9]*\) passed.*/\1/p')
+    f=$(say "$last" | sed -n 's/.*\b\([0-9]*\) failed.*/\1/p')
+    e=$(say "$last" | sed -n 's/.*\b\([0-9]*\) errors\{0,1\}.*/\1/p')
+    f=$((${f:-0} + ${e:-0}))
+    [ "$rc" = 0 ] || [ "$f" -gt 0 ] || f=1
+    passed=$((passed + ${p:-0}))
+    failed=$((failed + f))
+}
+
+e2e() {
+    if [ -n "$K" ]; then
+        pytest -n "$N" -k "$K"
+    else
+        pytest -n "$N"
+    fi
+}
+
+long() { pytest -m long ${K:+-k "$K"} -s; }
+
+for part in "$@"; do
+    begun=$(date +%s)
+    say "== $part"
+    $part
+    say "   $part: $(($(date +%s) - begun)) s"
+done
+say "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
