@@ -1,6 +1,7 @@
 #include "cache/head.h"
 
 #include "base/limits.h"
+#include "http/conditional.h"
 
 enum { VERSION = 1 };
 
@@ -94,6 +95,9 @@ static bool in_range(int64_t v, int64_t max)
     return v >= 0 && v <= max;
 }
 
+/* Far beyond any clock, and small enough that no sum of two overflows. */
+static const int64_t clock_max_ms = INT64_C(1) << 53;
+
 enum err head_decode(struct slice bytes, uint32_t boot, struct arena *a, struct head *out)
 {
     struct fixed f;
@@ -106,6 +110,9 @@ enum err head_decode(struct slice bytes, uint32_t boot, struct arena *a, struct 
         return ERR_CORRUPT;
     if (!in_range(f.initial_age_ms, FRESHNESS_MAX_S * 1000) || !in_range(f.lifetime_s, FRESHNESS_MAX_S) ||
         !in_range(f.swr_s, FRESHNESS_MAX_S) || !in_range(f.sie_s, FRESHNESS_MAX_S))
+        return ERR_CORRUPT;
+    if (!in_range(f.received_wall_ms, clock_max_ms) ||
+        (f.received_mono_ms != FRESHNESS_ABSENT && !in_range(f.received_mono_ms, clock_max_ms)))
         return ERR_CORRUPT;
     *out = (struct head){
         .status = f.status,
@@ -142,6 +149,13 @@ void head_facts(const struct head *h, bool soft_purged, struct stored_facts *out
 
         out->has_validator |= slice_eq(name, SLICE("etag")) || slice_eq(name, SLICE("last-modified"));
     }
+}
+
+bool head_is_meant(const struct http_fields *stored, const struct http_fields *update)
+{
+    struct slice ours = http_fields_value(stored, SLICE("etag")), theirs = http_fields_value(update, SLICE("etag"));
+
+    return ours.p == NULL || theirs.p == NULL || slice_eq(ours, theirs) || etag_equal_weak(ours, theirs);
 }
 
 /* RFC 9111 section 3.2; Set-Cookie of a 304 belongs to the client that asked, if to anybody. */

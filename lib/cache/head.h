@@ -34,6 +34,12 @@ NODISCARD enum err head_decode(struct slice bytes, uint32_t boot, struct arena *
 void head_facts(const struct head *h, bool soft_purged, struct stored_facts *out);
 
 /*
+ * Does a 304 with the fields `update` speak of the stored response (RFC 9111 section 4.3.4)?  Not when it names another entity
+ * tag; compared weakly, since a server may send the tag of what it would send either way.
+ */
+bool head_is_meant(const struct http_fields *stored, const struct http_fields *update);
+
+/*
  * Bring a stored head up to date with the fields of a 304 (RFC 9111 section 3.2): every name in the 304 replaces all lines
  * of that name, but Content-Length, Content-Encoding, Content-Range, Transfer-Encoding and Set-Cookie stay as stored.  The result's list lies in the
  * arena and borrows from both.  ERR_LIMIT.

@@ -83,6 +83,6 @@ enum err tags_join(const uint64_t *a_tags, uint32_t a_count, const uint64_t *b_t
         add_hash(&t, b_tags[i]);
     *out = t.hash;
     *count = t.count;
-    *overflow = t.overflow;
+    *overflow |= t.overflow;
     return ERR_OK;
 }

@@ -12,7 +12,10 @@
  */
 NODISCARD enum err tags_read(const struct http_fields *fields, struct arena *a, const uint64_t **out, uint32_t *count, bool *overflow);
 
-/* The union of both, as store_stamp wants it. */
+/*
+ * The union of both, as store_stamp wants it.  *overflow comes in as true when one of them has lost tags already; it is never
+ * cleared.
+ */
 NODISCARD enum err tags_join(const uint64_t *a_tags, uint32_t a_count, const uint64_t *b_tags, uint32_t b_count, struct arena *a,
                              const uint64_t **out, uint32_t *count, bool *overflow);
 

@@ -41,14 +41,14 @@ static enum err read_marker(struct slice marker, struct variant_lists *lists, st
     if (!take(&marker, sizeof(f), &part))
         return ERR_CORRUPT;
     memcpy(&f, part.p, sizeof(f));
-    if (f.version != VERSION || f.lists > LIMIT_VARY_LISTS || f.variants > LIMIT_VARIANTS)
+    if (f.version != VERSION || f.lists == 0 || f.lists > LIMIT_VARY_LISTS || f.variants > LIMIT_VARIANTS)
         return ERR_CORRUPT;
     lists->count = f.lists;
     for (size_t i = 0; i < f.lists; i++) {
         if (!take(&marker, sizeof(n), &part))
             return ERR_CORRUPT;
         memcpy(&n, part.p, sizeof(n));
-        if (!take(&marker, n, &lists->list[i]))
+        if (n > LIST_BYTES_MAX || !take(&marker, n, &lists->list[i]))
             return ERR_CORRUPT;
     }
     return take(&marker, f.variants * sizeof(struct seen), variants) && marker.n == 0 ? ERR_OK : ERR_CORRUPT;
