@@ -125,6 +125,8 @@ bool accesslog_is_secret(struct slice name)
         {"code", 4},  {"password", 8}, {"email", 5},
     };
 
+    if (slice_ends_with(name, SLICE("]")))
+        name.n--; /* user[email] */
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         size_t n = words[i].n;
 

@@ -61,6 +61,8 @@ const char *__lsan_default_suppressions(void)
 
 /* ---- the handler ---- */
 
+#ifndef WORLD_HAS_REQUESTS /* else request.c is there */
+
 struct world_request {
     h2o_generator_t generator;
     h2o_req_t *req;
@@ -201,8 +203,11 @@ void request_worker_stop(struct worker *w)
     (void)w;
 }
 
+#endif
+
 /* ---- life ---- */
 
+static bool world_redirects; /* the first listener does; set before world_start() */
 static unsigned world_connections_max = 1000; /* set before world_start() */
 
 static inline uint16_t world_port(size_t listener)
@@ -214,19 +219,23 @@ static inline uint16_t world_port(size_t listener)
 static inline void world_start(const char *certificates)
 {
     static char address[2][32] = {"127.0.0.1:0", "127.0.0.1:0"};
-    static char name[] = "test", host[] = "a.test", *hosts[] = {host}, *servers[1] = {NULL};
+    static char name[] = "test", host[] = "a.test", *hosts[] = {host};
+    static char server[] = "http://127.0.0.1:9", *servers[] = {server};
     struct worker_options opt = {.index = 0};
     struct buf why;
 
     signal(SIGPIPE, SIG_IGN);
     guards_check();
     memset(&world, 0, sizeof(world));
-    world.listen[0] = (struct config_listen){.address = address[0]};
+    world.listen[0] = (struct config_listen){.address = address[0], .redirect = world_redirects};
     world.listen[1] = (struct config_listen){.address = address[1],
                                              .certificates = (char *)(uintptr_t)certificates};
     world.site =
         (struct config_site){.name = name, .hosts = {hosts, 1}, .max_request_body = 1 << 20};
-    world.site.origin.servers = (struct config_strings){servers, 0};
+    world.site.origin.servers = (struct config_strings){servers, 1};
+    world.site.origin.connections = 1;
+    world.site.origin.connect_ms = world.site.origin.first_byte_ms = world.site.origin.idle_ms =
+        1000;
     atomic_init(&world.config.refs, 1000); /* never freed */
     world.config.listen = world.listen;
     world.config.listen_count = certificates == NULL ? 1 : 2;
@@ -269,9 +278,12 @@ static inline void world_end(void)
 static inline int client_connect(size_t listener)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(world_port(listener))};
+    struct timeval limit = {.tv_sec = WORLD_WAIT_MS / 1000};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)), 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
     return fd;
 }
