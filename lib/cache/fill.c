@@ -335,10 +335,16 @@ static void set_state(struct fill *f, enum fill_state s, enum response_failure f
 
 static void abort_put(struct fill *f)
 {
+    bool is_over;
+
     if (f->put == NULL)
         return;
     store_put_abort(&f->put);
-    fill__unref(f); /* the put's own reference */
+    pthread_mutex_lock(&f->lock);
+    is_over = f->put_is_over;
+    pthread_mutex_unlock(&f->lock);
+    if (!is_over)
+        fill__unref(f); /* the put's own reference: nobody will be told any more */
 }
 
 static void end_now(struct fill *f, enum response_failure failure)
@@ -516,6 +522,25 @@ static enum err read_stamp(struct fill *f, const struct cache_fetch_head *h, str
     return ERR_OK;
 }
 
+/* A 304 changes what it names and the rest stands: both together are judged (RFC 9111 section 4.3.4). */
+static enum err read_facts(struct fill *f, const struct cache_fetch_head *h, struct clock_moment now,
+                           struct fill_result *r)
+{
+    const struct http_fields *said = &r->head.fields;
+    struct http_fields both;
+
+    if (h->status == 304 && f->action == REQUEST_VALIDATE && f->lookup.found) {
+        enum err e = head_freshen(&f->lookup.head.fields, said, &f->arena, &both);
+
+        if (e != ERR_OK)
+            return e;
+        said = &both;
+    }
+    response_facts_read(&r->facts, h->status, said, h->framing == CACHE_TO_CLOSE, f->rq.host,
+                        f->rq.target, now, now.mono_ms - h->sent_mono_ms);
+    return ERR_OK;
+}
+
 /* Everything that follows from the head alone. */
 static enum err read_head(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r)
 {
@@ -527,10 +552,10 @@ static enum err read_head(struct fill *f, const struct cache_fetch_head *h, stru
     e = copy_fields(&f->arena, h->fields, &r->head.fields);
     if (e != ERR_OK)
         return e;
-    response_facts_read(&r->facts, h->status, &r->head.fields, h->framing == CACHE_TO_CLOSE,
-                        f->rq.host, f->rq.target, now, now.mono_ms - h->sent_mono_ms);
     read_lengths(f, h, r);
-    e = read_stamp(f, h, r);
+    e = read_facts(f, h, now, r);
+    if (e == ERR_OK)
+        e = read_stamp(f, h, r);
     if (e == ERR_OK)
         e = add_missing_vary(&r->head.fields, &f->arena);
     if (e == ERR_OK)
@@ -554,7 +579,9 @@ static enum err read_head(struct fill *f, const struct cache_fetch_head *h, stru
 
 static void decide(struct fill *f, struct fill_result *r, bool alone)
 {
-    struct slice type = http_fields_value(&r->head.fields, SLICE("content-type"));
+    bool is_304 = r->facts.status == 304 && f->lookup.found;
+    struct slice type = http_fields_value(is_304 ? &f->lookup.head.fields : &r->head.fields,
+                                          SLICE("content-type"));
     struct rule_facts rule = {
         .site = f->rq.site,
         .rule = site_rule_for_response(f->rq.site, f->rq.method, f->lookup.target, type)};
@@ -565,6 +592,7 @@ static void decide(struct fill *f, struct fill_result *r, bool alone)
         .response = &r->facts,
         .was_pass = is_pass(f),
         .was_conditional = f->action == REQUEST_VALIDATE,
+        .is_other_304 = is_304 && !head_is_meant(&f->lookup.head.fields, &r->head.fields),
         .alone = alone,
         .now = r->facts.received,
     };
@@ -594,17 +622,26 @@ static void on_committed(void *user, uint64_t body_bytes)
 static void on_stored(void *user, enum err e)
 {
     struct fill *f = user;
+    bool was_whole;
 
     if (e == ERR_LIMIT)
         metrics_add(METRIC_NOT_STORED_VARIANTS, 1);
     else if (e == ERR_GONE)
         metrics_add(METRIC_NOT_STORED_PURGED, 1);
     pthread_mutex_lock(&f->lock);
-    f->state = FILL_STORED;
+    f->put_is_over = true;
+    was_whole = f->state == FILL_WHOLE;
+    if (was_whole)
+        f->state = FILL_STORED;
+    else
+        fill__post_control(
+            f); /* it refused while bytes still come: what is in memory is all there is */
     pthread_mutex_unlock(&f->lock);
-    atomic_fetch_add_explicit(&f->cache->stored, 1,
-                              memory_order_release); /* pairs with the acquire in engine_look() */
-    leave_table(f);
+    if (was_whole) {
+        /* pairs with the acquire in engine_look() */
+        atomic_fetch_add_explicit(&f->cache->stored, 1, memory_order_release);
+        leave_table(f);
+    }
     fill__unref(f);
 }
 
@@ -1035,9 +1072,15 @@ static bool publish(struct fill *f)
 /* All bytes are in: readers may go on, and so may newcomers until the store has it. */
 static void finish(struct fill *f)
 {
-    bool queued;
+    bool refused, queued;
 
-    set_state(f, FILL_WHOLE, RESPONSE_CAME);
+    pthread_mutex_lock(&f->lock);
+    f->state = FILL_WHOLE;
+    refused = f->put_is_over; /* the store says it once: before this, or to a fill that is whole */
+    fill__wake_all(f);
+    pthread_mutex_unlock(&f->lock);
+    if (refused && f->put != NULL)
+        stop_storing(f);
     queued = f->put != NULL ? publish(f) : f->result.is_freshened && store_freshened(f);
     if (!queued) {
         set_state(f, FILL_STORED, RESPONSE_CAME);
@@ -1088,10 +1131,15 @@ static bool is_worth_finishing(const struct fill *f)
 static void on_control(struct reactor_message *m)
 {
     struct fill *f = (struct fill *)((char *)m - offsetof(struct fill, control));
-    bool go_on, resume = false;
+    bool refused, go_on, resume = false;
 
     pthread_mutex_lock(&f->lock);
     f->is_posted = false;
+    refused = f->put_is_over && f->put != NULL;
+    pthread_mutex_unlock(&f->lock);
+    if (refused)
+        stop_storing(f);
+    pthread_mutex_lock(&f->lock);
     go_on = f->is_over || f->is_resting || f->state >= FILL_WHOLE || is_worth_finishing(f);
     if (!go_on) {
         f->state = FILL_FAILED; /* at once, so that nobody joins what is being given up */
@@ -1117,7 +1165,7 @@ static void on_recheck(void *user)
     bool resume;
 
     f->stuck_ms += RECHECK_MS;
-    if (f->is_backed && f->stuck_ms >= STUCK_MS) {
+    if (f->put != NULL && f->stuck_ms >= STUCK_MS) {
         metrics_add(METRIC_NOT_STORED_BUSY, 1);
         stop_storing(f);
     }

@@ -65,8 +65,9 @@ struct fill {
     uint64_t bytes_kept_from; /* what lies before has left memory */
     uint64_t bytes_committed; /* readable from the store */
     bool is_backed;
-    bool is_paused; /* upstream waits for readers or the store */
-    bool is_posted; /* control message on its way to the leader */
+    bool put_is_over; /* the store has said how it went; early when it refused */
+    bool is_paused;   /* upstream waits for readers or the store */
+    bool is_posted;   /* control message on its way to the leader */
     struct reactor_message control;
 
     /* Owned by the leading worker. */

@@ -1,0 +1,735 @@
+/* The engine with one client at a time: hits, conditions, ranges, passes, errors. */
+#include "cache/head.h"
+#include "cache_world.h"
+
+#define MIB64 (64ull << 20)
+
+static int up(void **state)
+{
+    struct world *w = malloc(sizeof(*w));
+
+    world_open(w, 1, MIB64);
+    *state = w;
+    return 0;
+}
+
+static int down(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void test_miss_then_hit(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 1);
+    fake_fetch_answer(
+        world_last(w, 0), 200,
+        "cache-control: max-age=60\ncontent-type: text/plain\nx-own: 1\nsurrogate-key: s1\n",
+        "hello");
+    world_drain(w);
+    asker_got(&a, 200, "hello");
+    assert_int_equal(a.answer.verdict, VERDICT_MISS);
+    assert_true(a.answer.cache_status.stored);
+    assert_int_equal(a.answer.cache_status.fwd, FWD_URI_MISS);
+    assert_int_equal(a.answer.age_s, -1);
+    assert_null(asker_field(&a, "surrogate-key"));
+    asker_release(&a);
+    world_settle(w);
+
+    ask(w, 0, &a, "GET", "/a", "");
+    assert_true(a.has_answer); /* from inside cache_start() */
+    asker_got(&a, 200, "hello");
+    assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    assert_int_equal(a.answer.cache_status.fwd, FWD_NONE);
+    assert_true(a.answer.cache_status.ttl_s > 50);
+    assert_true(a.answer.may_pull);
+    assert_true(a.answer.age_s >= 0 && a.answer.age_s < 10);
+    assert_true(a.answer.date_s > 1700000000);
+    assert_string_equal(asker_field(&a, "x-own"), "1");
+    assert_string_equal(cache_reason(a.x), "fresh");
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 1);
+}
+
+static void test_large_hit_is_pulled_and_pushed_alike(void **state)
+{
+    struct world *w = *state;
+    enum { BYTES = 300000 };
+    char *body = malloc(BYTES + 1), *got = malloc(BYTES);
+    struct asker a;
+    size_t sum = 0, n;
+    enum cache_body e = CACHE_BODY_MORE;
+
+    for (size_t i = 0; i < BYTES; i++)
+        body[i] = (char)('a' + i * 7 % 26 + (i / 65512) % 3);
+    body[BYTES] = '\0';
+    world_put(w, "/big", "", 200, "cache-control: max-age=60\n", body);
+    ask(w, 0, &a, "GET", "/big", "");
+    assert_true(a.answer.may_pull);
+    while (e == CACHE_BODY_MORE) {
+        e = cache_body_pull(a.x, got + sum, BYTES - sum < 16384 ? BYTES - sum : 16384, &n);
+        assert_true(n > 0 && sum + n <= BYTES);
+        sum += n;
+    }
+    assert_int_equal(e, CACHE_BODY_END);
+    assert_int_equal(sum, BYTES);
+    assert_memory_equal(got, body, BYTES);
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/big", "");
+    asker_got(&a, 200, body);
+    asker_release(&a);
+    free(body);
+    free(got);
+}
+
+static void test_head_from_a_stored_get(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "", 200, "cache-control: max-age=60\netag: \"1\"\n", "hello");
+    ask(w, 0, &a, "HEAD", "/a", "");
+    asker_got(&a, 200, "");
+    assert_false(a.answer.has_body);
+    assert_int_equal(a.answer.body_bytes, 5);
+    assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    asker_release(&a);
+}
+
+static void test_head_on_a_miss_is_forwarded_and_not_stored(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b;
+
+    ask(w, 0, &a, "HEAD", "/a", "");
+    world_drain(w);
+    assert_string_equal(fake_fetch_method(world_last(w, 0)), "HEAD");
+    ask(w, 0, &b, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2); /* a GET waits for no HEAD */
+    fake_fetch_head(fake_fetcher_at(w->origin[0], 0), 200,
+                    "cache-control: max-age=60\ncontent-length: 5\n", CACHE_NO_BODY, 0);
+    fake_fetch_done(fake_fetcher_at(w->origin[0], 0));
+    world_drain(w);
+    asker_got(&a, 200, "");
+    assert_int_equal(a.answer.body_bytes, 5);
+    fake_fetch_answer(fake_fetcher_at(w->origin[0], 1), 200, "cache-control: max-age=60\n",
+                      "hello");
+    world_drain(w);
+    asker_got(&b, 200, "hello");
+    asker_release(&a);
+    asker_release(&b);
+}
+
+static void test_conditions(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *request;
+        int want;
+    } row[] = {
+        {"if-none-match: \"1\"\n", 304},
+        {"if-none-match: \"0\", W/\"1\"\n", 304},
+        {"if-none-match: *\n", 304},
+        {"if-none-match: \"2\"\n", 200},
+        {"if-none-match: \"2\"\nif-modified-since: Fri, 01 Jan 2027 00:00:00 GMT\n", 200},
+        {"if-modified-since: Thu, 01 Jan 2015 00:00:00 GMT\n", 304},
+        {"if-modified-since: Wed, 31 Dec 2014 23:59:59 GMT\n", 200},
+    };
+    struct asker a;
+
+    world_put(
+        w, "/a", "", 200,
+        "cache-control: max-age=60\netag: \"1\"\nlast-modified: Thu, 01 Jan 2015 00:00:00 GMT\n"
+        "content-type: text/plain\nset-cookie: a=b\ncache-control: public\n",
+        "hello");
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        ask(w, 0, &a, i % 2 == 0 ? "GET" : "HEAD", "/a", row[i].request);
+        assert_int_equal(a.answer.status, row[i].want);
+        assert_string_equal(asker_field(&a, "etag"), "\"1\"");
+        if (row[i].want == 304) {
+            assert_false(a.answer.has_body);
+            assert_int_equal(a.answer.body_bytes, CACHE_BYTES_UNKNOWN);
+            assert_null(asker_field(&a, "content-type"));
+            assert_null(asker_field(&a, "set-cookie"));
+            assert_string_equal(asker_field(&a, "cache-control"), "max-age=60");
+            assert_true(a.answer.age_s >= 0);
+        }
+        asker_release(&a);
+    }
+    assert_int_equal(world_requests(w), 1);
+}
+
+static void test_a_condition_on_a_miss_is_answered_from_what_comes(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    ask(w, 0, &a, "GET", "/a", "if-none-match: \"1\"\n");
+    world_drain(w);
+    assert_null(fake_fetch_field(world_last(w, 0), "if-none-match"));
+    fake_fetch_answer(world_last(w, 0), 200, "cache-control: max-age=60\netag: \"1\"\n", "hello");
+    world_drain(w);
+    asker_got(&a, 304, "");
+    assert_string_equal(asker_field(&a, "etag"), "\"1\"");
+    asker_release(&a);
+    world_settle(w);
+    ask(w, 0, &a, "GET", "/a", "");
+    asker_got(&a, 200, "hello");
+    assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    asker_release(&a);
+}
+
+static void test_conditions_are_not_for_other_statuses(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/gone", "", 404, "cache-control: max-age=60\netag: \"1\"\n", "no");
+    ask(w, 0, &a, "GET", "/gone", "if-none-match: \"1\"\nrange: bytes=0-0\n");
+    asker_got(&a, 404, "no");
+    asker_release(&a);
+}
+
+static void test_ranges(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *request;
+        int want;
+        const char *body, *content_range;
+    } row[] = {
+        {"range: bytes=0-1\n", 206, "he", "bytes 0-1/5"},
+        {"range: bytes=1-\n", 206, "ello", "bytes 1-4/5"},
+        {"range: bytes=-1\n", 206, "o", "bytes 4-4/5"},
+        {"range: bytes=3-99\n", 206, "lo", "bytes 3-4/5"},
+        {"range: bytes=5-\n", 416, "", "bytes */5"},
+        {"range: bytes=2-1\n", 200, "hello", NULL},
+        {"range: lines=0-1\n", 200, "hello", NULL},
+        {"range: bytes=0-0,2-2\n", 200, "hello", NULL},
+        {"range: bytes=0-1\nif-range: \"1\"\n", 206, "he", "bytes 0-1/5"},
+        {"range: bytes=0-1\nif-range: \"2\"\n", 200, "hello", NULL},
+        {"range: bytes=0-1\nif-range: W/\"1\"\n", 200, "hello", NULL},
+        {"range: bytes=0-1\nif-none-match: \"1\"\n", 304, "", NULL},
+    };
+    struct asker a;
+
+    world_put(w, "/a", "", 200, "cache-control: max-age=60\netag: \"1\"\nx-own: 1\n", "hello");
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        ask(w, 0, &a, "GET", "/a", row[i].request);
+        asker_got(&a, row[i].want, row[i].body);
+        assert_true(a.answer.verdict == VERDICT_HIT);
+        if (row[i].content_range == NULL)
+            assert_null(asker_field(&a, "content-range"));
+        else
+            assert_string_equal(asker_field(&a, "content-range"), row[i].content_range);
+        if (row[i].want == 206) {
+            assert_int_equal(a.answer.body_bytes, strlen(row[i].body));
+            assert_string_equal(asker_field(&a, "x-own"), "1");
+        }
+        asker_release(&a);
+    }
+    ask(w, 0, &a, "HEAD", "/a", "range: bytes=0-1\n"); /* RFC 9110 section 14.2: for GET only */
+    asker_got(&a, 200, "");
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 1);
+}
+
+static void test_a_range_across_chunks(void **state)
+{
+    struct world *w = *state;
+    enum { BYTES = 140000 };
+    char *body = malloc(BYTES + 1), part[20001];
+    struct asker a;
+
+    for (size_t i = 0; i < BYTES; i++)
+        body[i] = (char)('A' + i % 57);
+    body[BYTES] = '\0';
+    world_put(w, "/big", "", 200, "cache-control: max-age=60\n", body);
+    ask(w, 0, &a, "GET", "/big", "range: bytes=60000-79999\n");
+    memcpy(part, body + 60000, 20000);
+    part[20000] = '\0';
+    asker_got(&a, 206, part);
+    asker_release(&a);
+    free(body);
+}
+
+static void test_a_range_on_a_miss_is_passed(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b;
+
+    ask(w, 0, &a, "GET", "/a", "range: bytes=0-1\nif-range: \"1\"\n");
+    ask(w, 0, &b, "GET", "/a", "range: bytes=0-1\n");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2);
+    assert_string_equal(fake_fetch_field(fake_fetcher_at(w->origin[0], 0), "range"), "bytes=0-1");
+    assert_string_equal(fake_fetch_field(fake_fetcher_at(w->origin[0], 0), "if-range"), "\"1\"");
+    fake_fetch_answer(fake_fetcher_at(w->origin[0], 0), 206,
+                      "cache-control: max-age=60\ncontent-range: bytes 0-1/5\n", "he");
+    fake_fetch_answer(fake_fetcher_at(w->origin[0], 1), 206,
+                      "cache-control: max-age=60\ncontent-range: bytes 0-1/5\n", "he");
+    world_drain(w);
+    asker_got(&a, 206, "he");
+    asker_got(&b, 206, "he");
+    assert_int_equal(a.answer.verdict, VERDICT_PASS);
+    assert_false(a.answer.cache_status.stored);
+    asker_release(&a);
+    asker_release(&b);
+    world_settle(w);
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 3); /* nothing was stored */
+    asker_release(&a);
+}
+
+static void test_passes(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *method, *request;
+    } row[] = {
+        {"POST", ""},
+        {"DELETE", ""},
+        {"M-SEARCH", ""},
+        {"OPTIONS", ""},
+        {"GET", "if-match: \"1\"\n"},
+        {"GET", "cookie: sessionid=1\n"},
+    };
+    static const char *const names[] = {"sessionid"};
+    struct asker a;
+
+    w->site.rules_count = 1;
+    w->rule.bypass_cookies = (struct site_strings){names, 1};
+    world_put(w, "/a", "", 200, "cache-control: max-age=60\n", "old");
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        ask(w, 0, &a, row[i].method, "/a", row[i].request);
+        world_drain(w);
+        assert_int_equal(world_requests(w), 2 + i);
+        assert_string_equal(fake_fetch_method(world_last(w, 0)), row[i].method);
+        fake_fetch_answer(world_last(w, 0), 404, "cache-control: max-age=60\n", "passed");
+        world_drain(w);
+        asker_got(&a, 404, "passed");
+        assert_int_equal(a.answer.verdict, VERDICT_PASS);
+        asker_release(&a);
+        world_settle(w);
+        ask(w, 0, &a, "GET", "/a", "");
+        asker_got(&a, 200, "old");
+        asker_release(&a);
+    }
+}
+
+static void test_only_if_cached(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    ask(w, 0, &a, "GET", "/a", "cache-control: only-if-cached\n");
+    assert_int_equal(a.answer.status, 504);
+    assert_false(a.answer.has_status);
+    asker_read(&a);
+    assert_true(a.body.n > 0);
+    assert_int_equal(a.body.n, a.answer.body_bytes);
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 0);
+}
+
+static void test_failures_with_nothing_stored(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        enum response_failure failure;
+        int want;
+    } row[] = {{RESPONSE_UNREACHABLE, 502}, {RESPONSE_TIMED_OUT, 504}, {RESPONSE_OVERLOADED, 503}};
+    struct asker a;
+
+    for (size_t i = 0; i < 2 * sizeof(row) / sizeof(row[0]); i++) {
+        ask(w, 0, &a, i % 2 == 0 ? "GET" : "POST", "/a", "");
+        world_drain(w);
+        fake_fetch_fail(world_last(w, 0), row[i / 2].failure);
+        world_drain(w);
+        assert_int_equal(a.answer.status, row[i / 2].want);
+        assert_int_equal(a.answer.verdict, VERDICT_ERROR);
+        assert_string_equal(asker_field(&a, "content-type"), "text/plain; charset=utf-8");
+        if (row[i / 2].want == 503)
+            assert_non_null(asker_field(&a, "retry-after"));
+        asker_read(&a);
+        assert_int_equal(a.end, CACHE_BODY_END);
+        assert_int_equal(a.body.n, a.answer.body_bytes);
+        asker_release(&a);
+    }
+}
+
+static void test_a_fetch_that_cannot_begin(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    fake_fetcher_refuse(w->origin[0], 1);
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(a.answer.status, 503);
+    asker_release(&a);
+}
+
+static void test_a_loop_is_cut(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+    char fields[64];
+
+    snprintf(fields, sizeof(fields), "cdn-loop: other; v=1, %016llx\n",
+             (unsigned long long)purge_cluster_id(w->purge));
+    ask(w, 0, &a, "GET", "/a", fields);
+    assert_int_equal(a.answer.status, 508);
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 0);
+    ask(w, 0, &a, "GET", "/a", "cdn-loop: other\n");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 1);
+    asker_release(&a);
+}
+
+static void test_what_goes_upstream(void **state)
+{
+    struct world *w = *state;
+    struct fake_fetch *f;
+    struct asker a;
+
+    ask(w, 0, &a, "GET", "/a?b=1",
+        "x-forwarded-for: 1.2.3.4\nx-forwarded-host: evil\nconnection: x-hop\nx-hop: 1\nproxy: "
+        "p\naccept: */*\nauthorization: me\nexpect: 100-continue\n");
+    world_drain(w);
+    f = world_last(w, 0);
+    assert_string_equal(fake_fetch_target(f), "/a?b=1");
+    assert_string_equal(fake_fetch_field(f, "x-forwarded-for"), "192.0.2.1");
+    assert_string_equal(fake_fetch_field(f, "x-forwarded-host"), HOST);
+    assert_string_equal(fake_fetch_field(f, "x-forwarded-proto"), "https");
+    assert_string_equal(fake_fetch_field(f, "via"), "1.1 selvage-test");
+    assert_string_equal(fake_fetch_field(f, "accept"), "*/*");
+    assert_string_equal(fake_fetch_field(f, "authorization"), "me");
+    assert_non_null(fake_fetch_field(f, "cdn-loop"));
+    assert_null(fake_fetch_field(f, "x-hop"));
+    assert_null(fake_fetch_field(f, "connection"));
+    assert_null(fake_fetch_field(f, "proxy"));
+    assert_null(fake_fetch_field(f, "expect"));
+    asker_release(&a);
+}
+
+static void test_what_is_not_stored(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *request;
+        int status;
+        const char *fields, *why;
+    } row[] = {
+        {"", 200, "cache-control: no-store, max-age=60\n", "no-store"},
+        {"", 200, "cache-control: private, max-age=60\n", "private"},
+        {"authorization: me\n", 200, "cache-control: max-age=60\n", "authorization"},
+        {"", 200, "cache-control: max-age=60\nset-cookie: a=b\n", "set-cookie"},
+        {"", 200, "cache-control: max-age=60\nvary: *\n", "vary-star"},
+        {"", 301, "cache-control: max-age=60\nlocation: https://" HOST "/x5\n", "redirect-loop"},
+    };
+    struct asker a;
+    char target[16];
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        snprintf(target, sizeof(target), "/x%zu", i);
+        ask(w, 0, &a, "GET", target, row[i].request);
+        world_drain(w);
+        fake_fetch_answer(world_last(w, 0), row[i].status, row[i].fields, "secret");
+        world_drain(w);
+        asker_got(&a, row[i].status, "secret");
+        assert_false(a.answer.cache_status.stored);
+        assert_string_equal(cache_reason(a.x), row[i].why);
+        asker_release(&a);
+        world_settle(w);
+        ask(w, 0, &a, "GET", target, "");
+        world_drain(w);
+        assert_false(a.has_answer);
+        asker_release(&a);
+        world_drain(w);
+    }
+}
+
+static void test_a_body_that_only_the_close_ends_is_not_stored(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    fake_fetch_head(world_last(w, 0), 200, "cache-control: max-age=60\n", CACHE_TO_CLOSE, 0);
+    fake_fetch_body(world_last(w, 0), "half", 4);
+    fake_fetch_done(world_last(w, 0));
+    world_drain(w);
+    asker_got(&a, 200, "half");
+    asker_release(&a);
+    world_settle(w);
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2);
+    asker_release(&a);
+}
+
+static void test_qualified_no_cache_keeps_the_rest(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "", 200,
+              "cache-control: max-age=60, no-cache=\"x-own\"\nx-own: 1\nx-other: 2\n", "hello");
+    ask(w, 0, &a, "GET", "/a", "");
+    asker_got(&a, 200, "hello");
+    assert_null(asker_field(&a, "x-own"));
+    assert_string_equal(asker_field(&a, "x-other"), "2");
+    asker_release(&a);
+}
+
+static void test_variants_side_by_side(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "accept-language: de\n", 200,
+              "cache-control: max-age=60\nvary: accept-language\n", "hallo");
+    world_put(w, "/a", "accept-language: en\n", 200,
+              "cache-control: max-age=60\nvary: accept-language\n", "hello");
+    ask(w, 0, &a, "GET", "/a", "accept-language: de\n");
+    asker_got(&a, 200, "hallo");
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/a", "accept-language: en\n");
+    asker_got(&a, 200, "hello");
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/a", "accept-language: fr\n");
+    world_drain(w);
+    assert_false(a.has_answer);
+    fake_fetch_answer(world_last(w, 0), 200, "cache-control: max-age=60\nvary: accept-language\n",
+                      "bonjour");
+    world_drain(w);
+    asker_got(&a, 200, "bonjour");
+    assert_int_equal(a.answer.cache_status.fwd, FWD_VARY_MISS);
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 3);
+}
+
+static void test_204_and_empty(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/204", "", 204, "cache-control: max-age=60\n", "");
+    world_put(w, "/empty", "", 200, "cache-control: max-age=60\n", "");
+    ask(w, 0, &a, "GET", "/204", "");
+    asker_got(&a, 204, "");
+    assert_false(a.answer.has_body);
+    assert_int_equal(a.answer.body_bytes, CACHE_BYTES_UNKNOWN);
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/empty", "");
+    asker_got(&a, 200, "");
+    assert_false(a.answer.has_body);
+    assert_int_equal(a.answer.body_bytes, 0);
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 2);
+}
+
+static void test_ending_in_every_phase(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    ask(w, 0, &a, "GET", "/a", ""); /* before the request is sent: none is */
+    asker_release(&a);
+    world_drain(w);
+    assert_int_equal(world_requests(w), 0);
+
+    ask(w, 0, &a, "GET", "/a", ""); /* while waiting for the head */
+    world_drain(w);
+    asker_release(&a);
+    world_drain(w);
+    assert_true(fake_fetch_is_cancelled(world_last(w, 0)));
+
+    ask(w, 0, &a, "GET", "/a", ""); /* from inside answer() */
+    a.leaves_at_answer = true;
+    world_drain(w);
+    fake_fetch_head(world_last(w, 0), 200, "cache-control: no-store\n", CACHE_LENGTH, 100);
+    world_drain(w);
+    assert_true(a.has_answer);
+    assert_null(a.x);
+    assert_true(fake_fetch_is_cancelled(world_last(w, 0)));
+    asker_release(&a);
+
+    ask(w, 0, &a, "GET", "/a", ""); /* from inside ready() */
+    a.leaves_at_ready = true;
+    world_drain(w);
+    fake_fetch_head(world_last(w, 0), 200, "cache-control: no-store\n", CACHE_LENGTH, 100);
+    world_drain(w);
+    asker_read(&a);
+    assert_int_equal(a.end, CACHE_BODY_WAIT);
+    fake_fetch_body(world_last(w, 0), "x", 1);
+    world_drain(w);
+    assert_null(a.x);
+    assert_true(fake_fetch_is_cancelled(world_last(w, 0)));
+    asker_release(&a);
+
+    ask(w, 0, &a, "GET", "/a", ""); /* with news on the way */
+    world_drain(w);
+    fake_fetch_head(world_last(w, 0), 200, "cache-control: no-store\n", CACHE_LENGTH, 100);
+    asker_release(&a);
+    world_drain(w);
+    assert_false(a.has_answer);
+
+    ask(w, 0, &a, "GET", "/a", ""); /* after the end */
+    world_drain(w);
+    fake_fetch_answer(world_last(w, 0), 200, "cache-control: no-store\n", "all");
+    world_drain(w);
+    asker_got(&a, 200, "all");
+    asker_release(&a);
+    world_drain(w);
+}
+
+/* ---- explain ---- */
+
+static void explain(struct world *w, const char *target, const char *field, const char *value,
+                    struct buf *out)
+{
+    struct store_reader *r;
+    struct http_field item = {slice_of(field), slice_of(value)};
+    struct http_fields fields = {.item = &item, .count = value[0] == '\0' ? 0 : 1, .capacity = 1};
+
+    out->n = 0;
+    assert_int_equal(store_reader_new(w->store, &r), ERR_OK);
+    cache_explain(w->cache, r, &w->site, true, SLICE(HOST), slice_of(target), &fields, out);
+    store_reader_free(r);
+    buf_add_char(out, '\0');
+    assert_false(out->failed);
+}
+
+static void says(const struct buf *b, const char *what)
+{
+    if (strstr(b->p, what) == NULL)
+        fail_msg("\"%s\" is not in:\n%s", what, b->p);
+}
+
+static void test_explain(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+    struct buf out;
+
+    buf_init(&out, 1 << 20);
+    explain(w, "/nothing", "", "", &out);
+    says(&out, "decision: fetch from the origin");
+    says(&out, "nothing is stored under this key (RFC 9111 section 4)");
+
+    world_put(w, "/a", "", 200, "cache-control: max-age=60\n", "hello");
+    explain(w, "/a", "", "", &out);
+    says(&out, "decision: answer from the store\n  fresh for another ");
+    says(&out, "lifetime 60 s by max-age (RFC 9111 section 5.2.2.1)");
+    says(&out, "stored: status 200, 5 bytes, age 0 s of a lifetime of 60 s");
+
+    world_put(w, "/old", "", 200, "cache-control: max-age=10\nage: 15\netag: \"1\"\n", "hello");
+    explain(w, "/old", "", "", &out);
+    says(&out, "decision: ask the origin whether what is stored is still right\n  stale since 5 s "
+               "(RFC 9111 section 4.2)");
+
+    world_put(w, "/v", "accept-language: de\n", 200,
+              "cache-control: max-age=60\nvary: accept-language\n", "hallo");
+    explain(w, "/v", "accept-language", "fr", &out);
+    says(&out, "what is stored varies by fields in which this request differs");
+    says(&out, "variants by: accept-language");
+    explain(w, "/v", "accept-language", "de", &out);
+    says(&out, "for requests that agree in: accept-language");
+    says(&out, "decision: answer from the store");
+
+    ask(w, 0, &a, "GET", "/private", "");
+    world_drain(w);
+    fake_fetch_answer(world_last(w, 0), 200, "cache-control: private\n", "mine");
+    world_drain(w);
+    asker_release(&a);
+    explain(w, "/private", "", "", &out);
+    says(&out, "last answer of the origin: status 200, ");
+    says(&out, "private (RFC 9111 section 5.2.2.7)");
+
+    world_purge(w, PURGE_PREFIX, HOST "/a", false);
+    explain(w, "/a", "", "", &out);
+    says(&out, "what was stored has been purged by a hard purge of prefix " HOST "/a, position ");
+    says(&out, "decision: fetch from the origin");
+    world_purge(w, PURGE_URL, HOST "/v", true);
+    explain(w, "/v", "accept-language", "de", &out);
+    says(&out, "made stale by a soft purge of url " HOST "/v");
+
+    w->site.rules_count = 1;
+    w->rule.cache_off = true;
+    explain(w, "/a", "", "", &out);
+    says(&out, "the rule in line 7 says cache: off");
+    says(&out, "decision: pass to the origin");
+    w->rule.cache_off = false;
+    w->rule.ttl_s = 30;
+    world_put(w, "/r", "", 200, "x: y\n", "hello");
+    explain(w, "/r", "", "", &out);
+    says(&out, "lifetime 30 s by the rule's ttl");
+    buf_release(&out);
+}
+
+static void test_head_facts(void **state)
+{
+    struct head h = {
+        .status = 203,
+        .freshness = {.received = clock_now(), .initial_age_ms = 7000, .lifetime_s = 60}};
+    struct buf b;
+    int64_t age_s, ttl_s;
+    int status;
+
+    (void)state;
+    buf_init(&b, 4096);
+    head_encode(&h, clock_boot(), &b);
+    assert_true(cache_head_facts(buf_slice(&b), &age_s, &ttl_s, &status));
+    assert_int_equal(status, 203);
+    assert_true(age_s >= 7 && age_s < 20);
+    assert_int_equal(ttl_s, 60 - age_s);
+    assert_false(cache_head_facts(slice_head(buf_slice(&b), 20), &age_s, &ttl_s, &status));
+    assert_false(cache_head_facts(SLICE("a marker"), &age_s, &ttl_s, &status));
+    buf_release(&b);
+}
+
+#define WORLD(f) cmocka_unit_test_setup_teardown(f, up, down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD(test_miss_then_hit),
+        WORLD(test_large_hit_is_pulled_and_pushed_alike),
+        WORLD(test_head_from_a_stored_get),
+        WORLD(test_head_on_a_miss_is_forwarded_and_not_stored),
+        WORLD(test_conditions),
+        WORLD(test_a_condition_on_a_miss_is_answered_from_what_comes),
+        WORLD(test_conditions_are_not_for_other_statuses),
+        WORLD(test_ranges),
+        WORLD(test_a_range_across_chunks),
+        WORLD(test_a_range_on_a_miss_is_passed),
+        WORLD(test_passes),
+        WORLD(test_only_if_cached),
+        WORLD(test_failures_with_nothing_stored),
+        WORLD(test_a_fetch_that_cannot_begin),
+        WORLD(test_a_loop_is_cut),
+        WORLD(test_what_goes_upstream),
+        WORLD(test_what_is_not_stored),
+        WORLD(test_a_body_that_only_the_close_ends_is_not_stored),
+        WORLD(test_qualified_no_cache_keeps_the_rest),
+        WORLD(test_variants_side_by_side),
+        WORLD(test_204_and_empty),
+        WORLD(test_ending_in_every_phase),
+        WORLD(test_explain),
+        cmocka_unit_test(test_head_facts),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
