@@ -199,9 +199,10 @@ static void keep_freshness(const struct response_case *c, struct response_decisi
 
 /* ---- storing ---- */
 
+/* An s-maxage that cannot be read gives nobody a permission. */
 static bool is_marked_as_shared(const struct cache_control *cc)
 {
-    return cc->is_public || cc->s_maxage_s != CC_ABSENT;
+    return cc->is_public || cc->s_maxage_s >= 0;
 }
 
 static bool forbid(struct response_decision *out, enum cache_reason why, int64_t number)
@@ -328,7 +329,7 @@ static void decide_304(const struct response_case *c, struct response_decision *
         out->action = RESPONSE_RELAY;
         return;
     }
-    if (!c->stored->present) {
+    if (!c->stored->present || c->is_other_304) {
         reasons_add(&out->why, REASON_NOT_OURS_304, 0);
         out->action = RESPONSE_REPEAT;
         return;
@@ -338,6 +339,22 @@ static void decide_304(const struct response_case *c, struct response_decision *
     out->action = RESPONSE_FRESHEN;
     out->may_share = is_for_everyone(c, out);
     out->drops_stored = !out->may_share;
+}
+
+/*
+ * Does an answer that is not stored show that the stored one is a thing of the past?  Then it must not be served for
+ * want of a better one later.  What is fresh stays so whatever a reload brings; 401, 403, 429 and their like are about the
+ * client that asked; and a HEAD that asked without conditions says nothing about the body.
+ */
+static bool outdates_stored(const struct response_case *c)
+{
+    const struct stored_facts *s = c->stored;
+
+    if (!s->present || c->response->status >= 500 || !is_understood(c->response->status))
+        return false;
+    if (c->request->method != METHOD_GET && !c->was_conditional)
+        return false;
+    return s->soft_purged || s->no_cache || freshness_state(&s->freshness, &c->now) != FRESHNESS_FRESH;
 }
 
 void decide_response(const struct response_case *c, struct response_decision *out)
@@ -365,13 +382,13 @@ void decide_response(const struct response_case *c, struct response_decision *ou
     }
     if (!is_for_everyone(c, out)) {
         /* 401 and 403 are about the one who asked */
-        out->drops_stored = c->stored->present && r->status < 500 && r->status != 401 && r->status != 403;
+        out->drops_stored = outdates_stored(c);
         return;
     }
     if (!may_store(c, out)) {
         /* an error, or a redirect loop, costs the origin one request, however many wait; what is a matter of each request is asked for each */
         out->may_share = is_error_status(r->status);
-        out->drops_stored = c->stored->present && r->status == 200 && c->was_conditional;
+        out->drops_stored = outdates_stored(c);
         return;
     }
     out->action = RESPONSE_STORE;

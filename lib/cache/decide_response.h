@@ -66,6 +66,7 @@ struct response_case {
     enum response_failure failure;
     bool was_pass;         /* the request was passed: nothing is stored or shared */
     bool was_conditional;  /* we asked with the stored validators */
+    bool is_other_304;     /* it is a 304, and names another entity tag than the stored one (head_is_meant()) */
     bool alone;            /* nobody else waits for it */
     struct clock_moment now;
 };
