@@ -49,6 +49,8 @@ void *arena_alloc(struct arena *a, size_t bytes)
 
     if (bytes > SIZE_MAX - ALIGN)
         return NULL;
+    if (bytes == 0)
+        bytes = 1; /* a new arena's `at` is NULL, which would say that there is no room */
     bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     if (bytes > room && (bytes > a->bytes_max || !add_block(a, bytes)))
         return NULL;

@@ -38,6 +38,8 @@ bool slice_ends_with(struct slice s, struct slice suffix);
 /* The part from `from` on; empty when `from` lies behind the end. */
 static inline struct slice slice_from(struct slice s, size_t from)
 {
+    if (s.n == 0) /* C has no NULL + 0 */
+        return s;
     return from >= s.n ? (struct slice){s.p + s.n, 0} : (struct slice){s.p + from, s.n - from};
 }
 
