@@ -29,7 +29,8 @@ struct cache_control {
 
 /*
  * Read all Cache-Control lines of a message as one list.  Names without case; the first of several equal directives
- * counts; unknown ones are skipped; a quoted number is accepted; space around '=' is not (the directive is CC_INVALID).
+ * counts, except that two of no-cache, or of private, are the unqualified one; unknown ones are skipped; a quoted number is
+ * accepted; space around '=' is not (the directive is CC_INVALID).  A flag with an argument is the flag.
  * The slices in `out` are borrowed from the fields.
  */
 void cache_control_parse(const struct http_fields *f, struct cache_control *out);
@@ -37,7 +38,8 @@ void cache_control_parse(const struct http_fields *f, struct cache_control *out)
 /*
  * Read a targeted field `name` (CDN-Cache-Control) as a Structured Fields Dictionary (RFC 9213 section 2.1, RFC 9651), strictly.
  * False, with `out` all absent, when the field is missing, empty or does not parse as a whole: then Cache-Control counts.
- * A known member of the wrong type is CC_INVALID (numbers) and never coerced; the last of several equal keys counts.
+ * A known member of the wrong type is CC_INVALID (numbers) and never coerced; a flag of the wrong type is set where that
+ * restricts and not where it allows.  The last of several equal keys counts.
  */
 bool cache_control_parse_targeted(const struct http_fields *f, struct slice name, struct cache_control *out);
 

@@ -29,7 +29,8 @@ enum http_condition {
 /*
  * Evaluate If-None-Match, else If-Modified-Since, of a GET or HEAD against a stored 200 (RFC 9110 section 13.2.2,
  * RFC 9111 section 4.3.2).  If-None-Match compares weakly over all lines, "*" matches anything; malformed tags match only
- * byte for byte.  An invalid or repeated If-Modified-Since is ignored; without a stored Last-Modified, date_s stands in.
+ * byte for byte.  An invalid or repeated If-Modified-Since is ignored; without a stored Last-Modified, date_s stands in.  One
+ * that is stored and is no date is no match.
  */
 enum http_condition http_condition_evaluate(const struct http_fields *request, const struct http_validators *v, int64_t now_s);
 

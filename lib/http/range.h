@@ -21,7 +21,8 @@ enum http_range_result {
 
 /*
  * Parse a Range value against a body of `length` bytes.  At most HTTP_RANGES_MAX parts, else IGNORE; overlapping parts that
- * together exceed the body twice are IGNOREd as well (RFC 9110 section 17.15).  Digits beyond 64 bits: as a last position clamped, as a first one unsatisfiable.
+ * together exceed the body twice are IGNOREd as well (RFC 9110 section 17.15), and so is a suffix of an empty body, of which
+ * no Content-Range could tell.  Parts that lie behind the end are left out while another one is satisfiable.  Digits beyond 64 bits: as a last position clamped, as a first one unsatisfiable.
  */
 enum http_range_result http_range_parse(struct slice value, uint64_t length, struct http_range out[HTTP_RANGES_MAX], size_t *out_count);
 

@@ -12,7 +12,8 @@
 
 /*
  * The host of a Host field or :authority: lower-case, without port and trailing dot, in the arena; IPv6 in brackets
- * stays so.  ERR_INVALID for userinfo, spaces, control bytes, bytes >= 0x80, empty or over 253 bytes, a port that is none;
+ * stays so.  ERR_INVALID for userinfo, any byte that RFC 3986 does not call unreserved (escapes too: they would be a second
+ * spelling), empty labels, empty or over 253 bytes, a port that is none (an empty one is no port);
  * ERR_LIMIT when the arena is full.  *out_port is 0 when there was none.
  */
 NODISCARD enum err url_host(struct slice authority, struct arena *a, struct slice *out_host, uint16_t *out_port);
@@ -29,12 +30,15 @@ size_t url_path_bytes(struct slice target);
 
 /*
  * Append the purge URL of host and target: host, then path and query in RFC 3986 normal form: escapes of unreserved
- * bytes decoded, hex upper-case, other bytes escaped where they must be, dot segments and empty segments removed.
- * Idempotent.  `out` fails at its own ceiling.
+ * bytes decoded, hex upper-case, other bytes escaped where they must be, dot segments and empty segments removed (empty
+ * ones first).  Idempotent; at most host.n + 3 * target.n + 1 bytes, also on the way.  `out` fails at its own ceiling.
  */
 void url_purge_form(struct slice host, struct slice target, struct buf *out);
 
-/* The parts of an absolute http or https URL as operators write it; slices into `url`.  ERR_INVALID for anything else. */
+/*
+ * The parts of an absolute http or https URL as operators write it; slices into `url`.  The host is one that url_host()
+ * takes.  ERR_INVALID for anything else, "http://host?query" included: its target would begin with no '/'.
+ */
 struct url_parts {
     bool is_https;
     struct slice host;   /* as written, without port */
