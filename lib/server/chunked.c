@@ -34,6 +34,9 @@ static void on_send(h2o_ostream_t *super, h2o_req_t *req, h2o_iovec_t *in, size_
                                                  : h2o_iovec_init(H2O_STRLIT("\r\n"));
     } else if (state == H2O_SEND_STATE_FINAL) {
         out[n++] = h2o_iovec_init(H2O_STRLIT("0\r\n\r\n"));
+    } else if (state == H2O_SEND_STATE_IN_PROGRESS) {
+        /* the head alone; without a piece, be it empty, libh2o would wait for one */
+        out[n++] = h2o_iovec_init(H2O_STRLIT(""));
     }
     /* on an error the last chunk is missing and the connection closes: nobody takes it for whole */
     h2o_ostream_send_next(&self->super, req, out, n, state);
@@ -45,14 +48,13 @@ static bool needs_chunks(const h2o_req_t *req)
 
     if (req->version != 0x101 || req->res.content_length != SIZE_MAX)
         return false;
-    if (status == 200 || status < 200 || status == 204 || status == 304)
-        return false; /* libh2o's own filter does the first; the others have no body */
+    if (status < 200 || status == 204 || status == 304)
+        return false;
     return !h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD"));
 }
 
 static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
 {
-    unsigned is_persistent = req->http1_is_persistent;
     struct encoder *e;
 
     (void)self;
@@ -66,12 +68,14 @@ static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
     e = (struct encoder *)h2o_add_ostream(req, sizeof(*e), slot);
     e->super.do_send = on_send;
     h2o_setup_next_ostream(req, &e->super.next);
-    req->http1_is_persistent = is_persistent & 1; /* libh2o's own filter has just taken it away */
 }
 
+/*
+ * In the place of libh2o's own, which every path begins with: that one leaves other statuses to the
+ * closing of the connection, and keeps back a head that has no byte of its body behind it yet.
+ */
 void chunked_register(h2o_pathconf_t *path)
 {
-    h2o_filter_t *f = h2o_create_filter(path, sizeof(*f));
-
-    f->on_setup_ostream = on_setup;
+    CHECK(path->filters.size == 1);
+    path->filters.entries[0]->on_setup_ostream = on_setup;
 }

@@ -221,7 +221,7 @@ static int on_servername(SSL *ssl, int *alert, void *set)
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes,
                    const unsigned char *in, unsigned in_bytes, void *user)
 {
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1\x08http/1.0";
     unsigned char *chosen;
 
     (void)ssl;
