@@ -25,19 +25,20 @@ enum cache_status_fwd {
 enum { CACHE_STATUS_BYTES = 256 };
 
 struct cache_status {
-    struct slice name;      /* a token, or text that is quoted */
+    struct slice name; /* a token, or text that is quoted */
     enum cache_status_fwd fwd;
-    int fwd_status;         /* 0: not said; only with fwd */
-    int64_t ttl_s;          /* CACHE_STATUS_NO_TTL: not said; negative when stale */
-    bool stored;            /* only with fwd */
-    bool collapsed;         /* only with fwd */
-    struct slice detail;    /* a token, or text that is quoted; empty: not said */
+    int fwd_status;      /* 0: not said; only with fwd */
+    int64_t ttl_s;       /* CACHE_STATUS_NO_TTL: not said; negative when stale */
+    bool stored;         /* only with fwd */
+    bool collapsed;      /* only with fwd */
+    struct slice detail; /* a token, or text that is quoted; empty: not said */
 };
 
 /* The name of a fwd value in the field, the access log and explain; "hit" for FWD_NONE. */
 const char *cache_status_fwd_name(enum cache_status_fwd f);
 
-/* Write the member; returns the bytes written, at most CACHE_STATUS_BYTES: a name or detail that does not fit is cut. No NUL. */
+/* Write the member; returns the bytes written, at most CACHE_STATUS_BYTES: a name or detail that
+ * does not fit is cut. No NUL. */
 size_t cache_status_format(const struct cache_status *s, char out[CACHE_STATUS_BYTES]);
 
 #endif

@@ -96,8 +96,8 @@ static bool take_month(struct slice *s, int *out)
 
 static bool take_time(struct slice *s, struct moment *out)
 {
-    return take_number(s, 2, &out->hour) && take_char(s, ':') &&
-           take_number(s, 2, &out->minute) && take_char(s, ':') && take_number(s, 2, &out->second);
+    return take_number(s, 2, &out->hour) && take_char(s, ':') && take_number(s, 2, &out->minute) &&
+           take_char(s, ':') && take_number(s, 2, &out->second);
 }
 
 static bool take_gmt_and_end(struct slice *s)
@@ -121,10 +121,10 @@ static bool parse_rfc850(struct slice s, struct moment *out)
 {
     int weekday;
 
-    return take_name(&s, long_day_name, 7, &weekday) && take_char(&s, ',') &&
-           take_char(&s, ' ') && take_number(&s, 2, &out->day) && take_char(&s, '-') &&
-           take_month(&s, &out->month) && take_char(&s, '-') && take_number(&s, 2, &out->year) &&
-           take_char(&s, ' ') && take_time(&s, out) && take_gmt_and_end(&s);
+    return take_name(&s, long_day_name, 7, &weekday) && take_char(&s, ',') && take_char(&s, ' ') &&
+           take_number(&s, 2, &out->day) && take_char(&s, '-') && take_month(&s, &out->month) &&
+           take_char(&s, '-') && take_number(&s, 2, &out->year) && take_char(&s, ' ') &&
+           take_time(&s, out) && take_gmt_and_end(&s);
 }
 
 /* Sun Nov  6 08:49:37 1994 */

@@ -10,8 +10,9 @@
 enum { HTTP_DATE_BYTES = 29 };
 
 /*
- * Seconds since the epoch, 64 bits.  Exactly the three forms, names without case; the weekday is not compared with the
- * date.  `now_s` decides the century of a two-digit year (more than 50 years ahead is the past).  False on anything else.
+ * Seconds since the epoch, 64 bits.  Exactly the three forms, names without case; the weekday is
+ * not compared with the date.  `now_s` decides the century of a two-digit year (more than 50 years
+ * ahead is the past).  False on anything else.
  */
 bool http_date_parse(struct slice s, int64_t now_s, int64_t *out_s);
 

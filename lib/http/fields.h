@@ -25,8 +25,10 @@ struct http_fields {
     size_t count, capacity;
 };
 
-/* Append.  ERR_LIMIT when there are `max` already or the arena is full.  Bytes are borrowed: they live as long as the list. */
-NODISCARD enum err http_fields_add(struct http_fields *f, struct arena *a, size_t max, struct slice name, struct slice value);
+/* Append.  ERR_LIMIT when there are `max` already or the arena is full.  Bytes are borrowed: they
+ * live as long as the list. */
+NODISCARD enum err http_fields_add(struct http_fields *f, struct arena *a, size_t max,
+                                   struct slice name, struct slice value);
 
 /* The first field of that name, or NULL. */
 const struct http_field *http_fields_find(const struct http_fields *f, struct slice name);
@@ -37,7 +39,8 @@ const struct http_field *http_fields_next(const struct http_fields *f, const str
 /* The value of the first field of that name; p == NULL when there is none. */
 struct slice http_fields_value(const struct http_fields *f, struct slice name);
 
-/* All values of that name joined with ", " (in the arena when there are several); p == NULL when there is none or no room. */
+/* All values of that name joined with ", " (in the arena when there are several); p == NULL when
+ * there is none or no room. */
 struct slice http_fields_joined(const struct http_fields *f, struct arena *a, struct slice name);
 
 /* Remove all fields of that name; how many there were. */
@@ -47,9 +50,10 @@ size_t http_fields_remove(struct http_fields *f, struct slice name);
 bool http_fields_has_token(const struct http_fields *f, struct slice name, struct slice token);
 
 /*
- * Remove what belongs to one connection: Connection and what it nominates, Keep-Alive, Proxy-Connection, TE, Trailer,
- * Transfer-Encoding, Upgrade, Proxy-Authenticate, Proxy-Authentication-Info, Proxy-Authorization (RFC 9110 section 7.6.1).
- * Nominations of fields that caching depends on are honoured too, so decide about storing before.
+ * Remove what belongs to one connection: Connection and what it nominates, Keep-Alive,
+ * Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-Authenticate,
+ * Proxy-Authentication-Info, Proxy-Authorization (RFC 9110 section 7.6.1). Nominations of fields
+ * that caching depends on are honoured too, so decide about storing before.
  */
 void http_fields_remove_hop_by_hop(struct http_fields *f);
 
@@ -61,9 +65,9 @@ bool http_is_field_value(struct slice s);
 void http_lower(char *p, size_t bytes);
 
 /*
- * Walk the members of a comma-separated list in one value: commas inside quoted strings do not divide, OWS is
- * trimmed, empty members are skipped.  `*rest` starts as the value; returns false at the end.
- * An unterminated quote makes the rest one member and sets *bad (may be NULL).
+ * Walk the members of a comma-separated list in one value: commas inside quoted strings do not
+ * divide, OWS is trimmed, empty members are skipped.  `*rest` starts as the value; returns false at
+ * the end. An unterminated quote makes the rest one member and sets *bad (may be NULL).
  */
 bool http_list_next(struct slice *rest, struct slice *member, bool *bad);
 

@@ -136,8 +136,8 @@ static bool take_token(struct slice *s, struct sfield_member *out)
 {
     size_t n = 1;
 
-    while (n < s->n && (s->p[n] == ':' || s->p[n] == '/' ||
-                        http_is_token((struct slice){s->p + n, 1})))
+    while (n < s->n &&
+           (s->p[n] == ':' || s->p[n] == '/' || http_is_token((struct slice){s->p + n, 1})))
         n++;
     out->type = SFIELD_TOKEN;
     out->text = take_bytes(s, n);

@@ -1,5 +1,6 @@
 /*
- * sfield: Dictionaries of Structured Fields (RFC 9651), strictly: one wrong byte and the whole field is void.
+ * sfield: Dictionaries of Structured Fields (RFC 9651), strictly: one wrong byte and the whole
+ * field is void.
  *
  * Members are checked in every detail; their parameters, and the items of an inner list, are
  * checked and forgotten, since nobody here reads them.  Pure.
@@ -33,9 +34,9 @@ struct sfield_member {
 
 /*
  * Take the next member off `*rest`, which starts as the value of one field line.  False at the end,
- * and at the first error, which sets *bad; members given out before are then void as well.  A member
- * split over two lines is an error, and so is an empty line among several: RFC 9651 section 4.2.
- * Keys may repeat; the last one counts.
+ * and at the first error, which sets *bad; members given out before are then void as well.  A
+ * member split over two lines is an error, and so is an empty line among several: RFC 9651
+ * section 4.2. Keys may repeat; the last one counts.
  */
 bool sfield_dictionary_next(struct slice *rest, struct sfield_member *out, bool *bad);
 
