@@ -103,7 +103,7 @@ def test_a_chunked_upload_passes(edge, origin):
     page = origin.page("/form", TEXT)
     with edge.h1() as c:
         c.send_request("/form", "POST", [("Transfer-Encoding", "chunked")])
-        c.send(b"5\r\nhello\r\n6; x=y\r\n, you!\r\n0\r\n\r\n")
+        c.send(b"5\r\nhello\r\n6;x=y\r\n, you!\r\n0\r\n\r\n")
         assert c.read().status == 200
     assert page.requests[0].body == b"hello, you!"
 

@@ -155,7 +155,7 @@ def test_a_full_disk_costs_storing_and_nothing_else(make_edge, origin):
     r = edge.get("/first")
     assert (r.status, r.body) == (200, b"first")
     assert edge.admin("GET", "/healthz")[0] == 200
-    assert "No space" in edge.said() or "too large" in edge.said().lower() or "full" in edge.said()
+    assert "cannot write" in edge.said()
 
 
 def test_the_start_reads_as_much_with_many_objects_as_with_few(make_edge, origin):

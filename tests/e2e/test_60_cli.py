@@ -528,6 +528,7 @@ sites:
 
 
 def edge_file(tmp_path, sites="sites.yaml"):
+    (tmp_path / "tokens.yaml").touch(mode=0o600)
     (tmp_path / "tokens.yaml").write_text(
         "tokens:\n  - {name: deploy, secret: 0123456789abcdef0123456789abcdef, kinds: [purge]}\n")
     path = tmp_path / "edge.yaml"

@@ -79,7 +79,7 @@ def test_a_file_that_is_not_there(cold):
     start_fails(cold, r"edge\.yaml", r"No such file", write=False)
 
 
-@pytest.mark.parametrize("text, says", [("", "listen"), ("listen: [", "edge.yaml:"), ("\x00", "edge.yaml"),
+@pytest.mark.parametrize("text, says", [("", "edge.yaml:1"), ("listen: [", "edge.yaml:"), ("\x00", "edge.yaml"),
                                         ("listen: 7\n", "listen"), ("a: &a [*a]\n", "edge.yaml:1")])
 def test_a_file_of_garbage(cold, text, says):
     cold.file.write_text(text)

@@ -100,10 +100,10 @@ def load(url, port, certificate, times=2, timeout=60):
         s = b.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         b.call("Network.enable", s)
         b.call("Page.enable", s)
-        b.call("Network.setCacheDisabled", s, cacheDisabled=True)
         loads = []
         for _ in range(times):
             got = []
+            b.call("Network.clearBrowserCache", s)
             b.call("Page.navigate", s, url=url)
             while True:
                 e = b.event()

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from testenv.client import H1, H2
-from testenv.ports import free_port
+from testenv.ports import free_ports
 from testenv.wait import seconds, until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,6 +19,13 @@ BUILD = ROOT / os.environ.get("SELVAGE_BUILD", "build/release")
 SANITIZED = bool(os.environ.get("SELVAGE_SANITIZER"))
 HOSTS = ("www.test", "other.test", "*.wild.test")
 SANITIZER_SAYS = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|CHECK failed|Assertion")
+
+
+class Dumper(yaml.SafeDumper):
+    """Without anchors: the daemon knows none."""
+
+    def ignore_aliases(self, data):
+        return True
 
 
 class NotStarted(Exception):
@@ -59,7 +66,7 @@ class Edge:
     # ---- configuration ----
 
     def pick_ports(self):
-        self.port, self.plain_port, self.redirect_port, self.admin_port = (free_port() for _ in range(4))
+        self.port, self.plain_port, self.redirect_port, self.admin_port = free_ports(4)
 
     @property
     def file(self):
@@ -77,7 +84,7 @@ class Edge:
             path.write_text(yaml.safe_dump({"tokens": self.tokens}))
             admin["tokens"] = str(path)
         whole = {"listen": listen, "admin": admin, "sites": self.sites, **self.config}
-        self.file.write_text(yaml.safe_dump(whole, sort_keys=False))
+        self.file.write_text(yaml.dump(whole, Dumper=Dumper, sort_keys=False))
 
     # ---- life ----
 
@@ -111,7 +118,7 @@ class Edge:
                 self.wait_ready(timeout)
                 return self
             except NotStarted as e:
-                if not re.search(r"in use|taken", e.said):
+                if not re.search(r"in use|taken|is the admin address", e.said):
                     raise
                 self.pick_ports()  # somebody was faster
         raise AssertionError("five times a port was taken")
@@ -287,10 +294,10 @@ class Edge:
     def h2(self, host="www.test", **more):
         return H2(self.port, self.authority.client_context("h2"), host, **more)
 
-    def get(self, target, method="GET", fields=(), body=None, host="www.test", timeout=10, plain=False):
-        """One request on a connection of its own."""
+    def get(self, target, method="GET", fields=(), body=None, host="www.test", timeout=10, plain=False, named=None):
+        """One request on a connection of its own; `named`: a Host that is not the name in TLS."""
         with self.h1(host, plain, timeout=timeout) as c:
-            return c.request(target, method, fields, body)
+            return c.request(target, method, fields, body, named)
 
     def get2(self, target, method="GET", fields=(), body=None, host="www.test", timeout=10):
         with self.h2(host, timeout=timeout) as c:

@@ -88,8 +88,8 @@ class Page:
     # ---- holding ----
 
     def hold(self, where="head", after=0):
-        """Let answers wait: before their "head", within it ("in-head"), or in the "body" after so
-        many bytes."""
+        """Let answers wait: before their "head", within it ("in-head"), in the "body" after so many
+        bytes, or before they are "cut" off."""
         with self.lock:
             self.held_where, self.held_after = where, after
 
@@ -206,6 +206,7 @@ def hang_in_body(page, request, c):
 def truncate(page, request, c):
     status, fields, body = half(page, request)
     c.send(head_text(200, fields + [("Content-Length", str(len(page.body)))]) + body)
+    page.pause_at("cut", request, c)
     raise Gone
 
 
@@ -213,6 +214,7 @@ def truncate_chunked(page, request, c):
     status, fields, body = half(page, request)
     c.send(head_text(200, fields + [("Transfer-Encoding", "chunked")]))
     c.send_chunk(body, request)
+    page.pause_at("cut", request, c)
     raise Gone
 
 

@@ -2,11 +2,15 @@
 import socket
 
 
-def free_port():
-    """A port that was free a moment ago: who binds it must be ready to try another."""
-    with socket.socket() as s:
+def free_ports(n):
+    """n ports that were free a moment ago: who binds them must be ready to try others."""
+    sockets = [socket.socket() for _ in range(n)]
+    for s in sockets:
         s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
 
 
 class Refusing:
