@@ -327,7 +327,7 @@ void answer_error(struct cache_exchange *x, int status, const char *text,
     x->fields = (struct http_fields){.item = x->own_field, .count = 1, .capacity = 2};
     x->own_field[0] =
         (struct http_field){SLICE("content-type"), SLICE("text/plain; charset=utf-8")};
-    if (status == 503)
+    if (status >= 502 && status <= 504)
         x->own_field[x->fields.count++] = (struct http_field){SLICE("retry-after"), SLICE("1")};
     x->inline_body = slice_of(text);
     x->source = a.has_body ? BODY_INLINE : BODY_NONE;

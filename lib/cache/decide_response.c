@@ -261,8 +261,10 @@ static bool may_store(const struct response_case *c, struct response_decision *o
         return true;
     if (!has_explicit_lifetime(r) && !r->cc.no_cache && !is_heuristic_status(r->status))
         return forbid(out, REASON_STATUS, r->status);
-    /* a lifetime of 0 is worth keeping when it can be validated */
-    return has_validator ? true : forbid(out, REASON_NO_LIFETIME, 0);
+    /* a lifetime of 0 is worth keeping when it can be validated, or may be served stale */
+    if (has_validator || out->freshness.swr_s > 0 || out->freshness.sie_s > 0)
+        return true;
+    return forbid(out, REASON_NO_LIFETIME, 0);
 }
 
 /* ---- failing ---- */
