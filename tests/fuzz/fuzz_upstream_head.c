@@ -1,6 +1,6 @@
 /*
- * Any bytes as the head of a response: never more than the limits, never a field that could not be sent on,
- * and a framing that follows from the fields alone.
+ * Any bytes as the head of a response: never more than the limits, never a field that could not be
+ * sent on, and a framing that follows from the fields alone.
  */
 #include <stddef.h>
 #include <stdint.h>
