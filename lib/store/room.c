@@ -18,7 +18,7 @@ enum {
         2 * PAGE_BYTES, /* of a small row put or deleted: its leaf, and a share of the branches */
     PIN_MS_MAX = 3600 * 1000,
     PINNED_PERCENT_MAX = 5, /* of the map, held by pins alone */
-    GC_ROWS_AT_ONCE = 1024,
+    GC_ROWS_AT_ONCE = 16384,
     LEFTOVERS_AT_ONCE = 256,
     EVICTED_AT_ONCE = 4096,
 };
@@ -27,7 +27,8 @@ static uint64_t freed_bytes_max(const struct store *s)
 {
     uint64_t max = (uint64_t)LIMIT_STORE_FREED_PAGES * PAGE_BYTES;
 
-    return 2 * s->batch_now < max ? 2 * s->batch_now : max;
+    /* somewhat more than is written, so that it keeps pace */
+    return s->batch_now / 2 * 3 < max ? s->batch_now / 2 * 3 : max;
 }
 
 enum err store__read_row(struct store_tx *tx, struct slice row, char *buffer,
@@ -172,30 +173,50 @@ static void break_oldest(struct store_tx *tx, const struct pinned *all)
     s->gc_is_busy = tx->has_progress = true;
 }
 
+/* The next row of `gc` from gc_at on, going around once. ERR_NOT_FOUND when that was done. */
+static enum err next_parked(struct store_tx *tx, uint64_t start, bool *wrapped, uint64_t *out_objid,
+                            uint64_t *out_bytes)
+{
+    struct store *s = tx->store;
+    char from[STORE_ID_KEY_BYTES];
+    struct slice key, value;
+    enum err e =
+        table_write_seek(tx->w, STORE_TABLE_GC, store_id_key(s->gc_at, from), &key, &value);
+
+    if (e == ERR_NOT_FOUND && !*wrapped) {
+        *wrapped = true;
+        s->gc_at = 0;
+        e = table_write_seek(tx->w, STORE_TABLE_GC, store_id_key(0, from), &key, &value);
+    }
+    if (e != ERR_OK)
+        return e;
+    if (!store_id_parse(key, out_objid))
+        return ERR_CORRUPT;
+    if (*wrapped && *out_objid >= start)
+        return ERR_NOT_FOUND;
+    *out_bytes = 0;
+    if (store_count_decode(value, out_bytes) != ERR_OK)
+        tx->corrupt++;
+    return ERR_OK;
+}
+
 enum err store__collect(struct store_tx *tx)
 {
     struct store *s = tx->store;
     struct pinned pinned = {0};
+    uint64_t start = s->gc_at, objid, bytes;
+    bool wrapped = start == 0;
+    enum err e = ERR_OK;
 
+    if (wrapped)
+        start = UINT64_MAX;
     s->gc_is_busy = false;
     for (unsigned i = 0; i < GC_ROWS_AT_ONCE; i++) {
-        char from[STORE_ID_KEY_BYTES];
-        struct slice key, value;
-        uint64_t objid, bytes = 0;
         int64_t since_ms;
-        enum err e =
-            table_write_seek(tx->w, STORE_TABLE_GC, store_id_key(s->gc_at, from), &key, &value);
 
-        if (e == ERR_NOT_FOUND) {
-            s->gc_at = 0; /* once around */
-            break;
-        }
+        e = next_parked(tx, start, &wrapped, &objid, &bytes);
         if (e != ERR_OK)
-            return e;
-        if (!store_id_parse(key, &objid))
-            return ERR_CORRUPT;
-        if (store_count_decode(value, &bytes) != ERR_OK)
-            tx->corrupt++;
+            break;
         if (!pins_is_free(s->pins, objid, &since_ms)) {
             note_pinned(s, &pinned, objid, bytes, since_ms);
             s->gc_at = objid + 1;
@@ -207,8 +228,11 @@ enum err store__collect(struct store_tx *tx)
         }
         e = collect_one(tx, objid, bytes);
         if (e != ERR_OK)
-            return e;
+            break;
     }
+    if (e != ERR_OK && e != ERR_NOT_FOUND)
+        return e;
+    tx->pinned = pinned.bytes;
     break_oldest(tx, &pinned);
     return ERR_OK;
 }
@@ -282,7 +306,9 @@ enum store_step store__make_room(struct store_tx *tx, uint64_t need, enum err *o
     uint64_t reserve = 2 * s->batch_bytes;
 
     for (;;) {
-        uint64_t gc = tx->state.gc_bytes;
+        /* what is parked and not pinned is as good as free */
+        uint64_t gc = tx->state.gc_bytes -
+                      (tx->pinned < tx->state.gc_bytes ? tx->pinned : tx->state.gc_bytes);
         uint64_t live;
         enum err e;
 
@@ -301,8 +327,9 @@ enum store_step store__make_room(struct store_tx *tx, uint64_t need, enum err *o
     *out_err = ERR_OK;
     if (st.used_bytes + need <= s->limit_bytes)
         return STEP_DONE;
-    /* what was parked here is deleted by the next transaction */
+    /* What was parked here is deleted by the next transaction; and as long as there is something to
+     * throw away, there is hope. */
     if (!tx->has_progress && !tx->is_changed)
-        *out_err = ERR_LIMIT;
+        *out_err = store__evict_one(tx) == ERR_NOT_FOUND ? ERR_LIMIT : ERR_OK;
     return STEP_FULL;
 }

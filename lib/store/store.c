@@ -16,10 +16,14 @@
 enum {
     PATH_BYTES_MAX = 4096,
     BOOT_SHIFT = 40, /* an id is boot 24 | sequence 40 */
-    BATCHES_OF_A_MAP = 64,
+    /*
+     * What a transaction writes and frees cannot be used again by the next two, or for longer while
+     * a reader sleeps: all that has to fit into the part of the map that is never used.
+     */
+    BATCHES_OF_A_MAP = 128,
 };
 
-#define BATCH_BYTES_MIN (256 * KIB)
+#define BATCH_BYTES_MIN (128 * KIB)
 
 static const char *const table_names[] = {"meta", "obj", "chunk", "queue", "inflight", "gc", NULL};
 
@@ -188,7 +192,7 @@ static void set_sizes(struct store *s)
     struct table_stat st;
     uint64_t first = (uint64_t)s->opt.boot << BOOT_SHIFT | 1;
 
-    s->limit_bytes = s->opt.bytes_max / 100 * LIMIT_STORE_USE_PERCENT;
+    s->limit_bytes = store__limit_bytes(s);
     s->batch_bytes = s->opt.bytes_max / BATCHES_OF_A_MAP;
     if (s->batch_bytes > LIMIT_STORE_COMMIT_BYTES)
         s->batch_bytes = LIMIT_STORE_COMMIT_BYTES;

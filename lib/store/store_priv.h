@@ -125,7 +125,7 @@ struct store {
     bool has_leftovers;                            /* rows of a process that died may be left */
     bool gc_is_busy;                               /* there is more to delete than fitted */
     int64_t probe_at_ms;                           /* while not writable: when to try again */
-    unsigned full_tries;
+    unsigned full_tries, calm;
     struct store_tx *tx;
     char *old_row, *old_base, *scratch; /* LIMIT_RECORD_BYTES each */
 };
@@ -135,8 +135,9 @@ struct store_tx {
     struct store *store;
     struct table_write *w;
     struct store_state state;
-    uint64_t cost;  /* bytes of pages made dirty, about */
-    uint64_t freed; /* bytes of pages freed, about */
+    uint64_t cost;   /* bytes of pages made dirty, about */
+    uint64_t freed;  /* bytes of pages freed, about */
+    uint64_t pinned; /* bytes in `gc` that somebody still reads */
     unsigned evicted, published, removed, corrupt;
     bool is_changed;
     bool has_progress; /* room was made, or is about to be */
@@ -156,6 +157,12 @@ static inline uint64_t store__pages_bytes(uint64_t body_bytes)
 
     return whole * 65536 +
            (rest == 0 ? 0 : (rest + STORE_CHECKSUM_BYTES + 16 + 4095) / 4096 * 4096);
+}
+
+/* How much of the map may be used. */
+static inline uint64_t store__limit_bytes(const struct store *s)
+{
+    return s->opt.bytes_max / 100 * LIMIT_STORE_USE_PERCENT;
 }
 
 /* store.c, judging: dead also below the floor.  `floor` was read before the object was. */

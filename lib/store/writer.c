@@ -16,9 +16,11 @@
 #include "store/store_priv.h"
 
 enum {
-    IDLE_MS = 2,         /* nothing came for so long: commit what there is */
-    HOUSEKEEP_MS = 1000, /* how often parked bodies and a refusing disk are looked at again */
-    FULL_TRIES_MAX = 8,
+    IDLE_MS = 2,            /* nothing came for so long: commit what there is */
+    HOUSEKEEP_MS = 1000,    /* how often parked bodies and a refusing disk are looked at again */
+    FULL_TRIES_PATIENT = 4, /* with smaller transactions; then with less in the store */
+    FULL_TRIES_MAX = 12,
+    CALM_COMMITS = 1000, /* then more of the map is used again */
     PRESSED_PERCENT = 5, /* of the map: how much less is used after it was full in spite of all */
     PRESSED_EVICTIONS = 64,
     BATCH_LEAST = 65536,
@@ -122,11 +124,11 @@ static void tell(struct store *s, struct store_message *m)
 
 static void finish(struct store *s, struct store_message *m)
 {
-    tell(s, m);
     if (m->bytes > 0) {
         atomic_fetch_sub_explicit(&s->queue_bytes, m->bytes, memory_order_relaxed);
         metrics_add(METRIC_STORE_QUEUE_BYTES, -(int64_t)m->bytes);
     }
+    tell(s, m);
     store__message_free(m);
 }
 
@@ -272,9 +274,9 @@ static void stop_writing(struct store *s, enum err e)
 }
 
 /*
- * The map was full though less than its share was used: free pages are too scattered for what was
- * to be put in a row. Use less of it from now on, and make room in transactions so small that they
- * find a page for each that they change.
+ * The map was full though less than its share was used, and smaller transactions did not help: free
+ * pages are too scattered for what was to be put in a row.  Use less of it for a while, and make
+ * room in transactions so small that they find a page for each that they change.
  */
 static void press(struct store *s)
 {
@@ -283,30 +285,52 @@ static void press(struct store *s)
 
     if (s->limit_bytes > least + less)
         s->limit_bytes -= less;
-    s->batch_now = s->batch_now / 4 > BATCH_LEAST ? s->batch_now / 4 : BATCH_LEAST;
-    for (int round = 0; round < FULL_TRIES_MAX; round++) {
+    s->calm = 0;
+    for (int evictions = PRESSED_EVICTIONS; evictions > 0; evictions /= 2) {
         enum err e = begin(s);
 
-        for (int i = 0; e == ERR_OK && i < PRESSED_EVICTIONS; i++)
+        for (int i = 0; e == ERR_OK && i < evictions; i++)
             e = store__evict_one(s->tx);
         if (e == ERR_OK || e == ERR_NOT_FOUND)
             e = commit(s);
         table_abort(&s->tx->w);
-        if (e != ERR_OK)
-            log_warn("store: %s: no room to make room: %s", s->dir, err_name(e));
+        if (e != ERR_OK && e != ERR_LIMIT)
+            return;
     }
 }
 
 static void on_full(struct store *s)
 {
+    bool stopping;
+
     metrics_add(METRIC_STORE_ERRORS, 1);
-    if (++s->full_tries <= FULL_TRIES_MAX) {
+    s->batch_now = s->batch_now / 4 > BATCH_LEAST ? s->batch_now / 4 : BATCH_LEAST;
+    if (++s->full_tries <= FULL_TRIES_PATIENT) {
+        /* freed pages cannot be used again while a reader that was put to sleep still sees them */
+        take(s, IDLE_MS, &stopping);
+    } else if (s->full_tries <= FULL_TRIES_MAX) {
         press(s);
-        return;
+    } else {
+        /* not even alone, and in an emptied store */
+        s->full_tries = 0;
+        stop_writing(s, ERR_LIMIT);
     }
-    /* not even alone, and in an emptied store */
+}
+
+/* Pressure passes. */
+static void relax(struct store *s)
+{
+    uint64_t whole = store__limit_bytes(s);
+
     s->full_tries = 0;
-    stop_writing(s, ERR_LIMIT);
+    if (s->batch_now < s->batch_bytes)
+        s->batch_now = s->batch_now * 2 < s->batch_bytes ? s->batch_now * 2 : s->batch_bytes;
+    if (s->limit_bytes == whole || ++s->calm < CALM_COMMITS)
+        return;
+    s->calm = 0;
+    s->limit_bytes += s->opt.bytes_max / 100 * PRESSED_PERCENT;
+    if (s->limit_bytes > whole)
+        s->limit_bytes = whole;
 }
 
 static void on_failure(struct store *s, const struct store_message *end, enum err e)
@@ -326,9 +350,7 @@ static void on_success(struct store *s, const struct store_message *end)
 {
     if (!atomic_exchange_explicit(&s->is_writable, true, memory_order_relaxed))
         log_info("store: %s: can be written again", s->dir);
-    s->full_tries = 0;
-    if (s->batch_now < s->batch_bytes)
-        s->batch_now *= 2;
+    relax(s);
     settle(s->pending, end, true);
     while (s->pending != end)
         finish(s, shift(s));
