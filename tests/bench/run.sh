@@ -160,7 +160,8 @@ start_edge() { # on | off: with or without access log; on the store that is ther
 # ---- measuring ----
 
 pid_of() { # PEER: the process ids of its servers
-    if [ "$1" = edge ]; then echo "$edge_pid"; else echo "$nginx_pid $(pgrep -P "$nginx_pid" | tr '\n' ' ')"; fi
+    # nginx's cache loader comes and goes: it has nothing to do with answers
+    if [ "$1" = edge ]; then echo "$edge_pid"; else echo "$nginx_pid $(pgrep -P "$nginx_pid" -f 'worker|manager' | tr '\n' ' ')"; fi
 }
 port_for() { # PEER on|off
     case $1-$2 in
