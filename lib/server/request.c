@@ -469,6 +469,10 @@ static void ask_cache(struct server_request *r, struct slice host)
         .arena = &r->arena,
     };
 
+    /* What Connection names does not reach the origin, so it must not choose a variant either: else
+     * anybody could have the answer to a request without Accept-Language stored as the one in
+     * German. */
+    http_fields_remove_hop_by_hop(&r->fields);
     r->exchange = cache_start(r->worker->cache, &rq, &response_client, r);
     if (r->exchange == NULL) {
         response_local(r, &(struct local_answer){.status = 503,
