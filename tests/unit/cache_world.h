@@ -268,12 +268,14 @@ static inline void ask(struct world *w, unsigned worker, struct asker *a, const 
                                .id = SLICE("id-1"),
                                .via = "1.1",
                                .arena = &a->arena};
-    struct slice text = slice_of(fields);
+    struct slice text;
 
     memset(a, 0, sizeof(*a));
     a->world = w;
     a->worker = worker;
     arena_init(&a->arena, NULL, 0, 2 << 20);
+    rq.target = arena_dup(&a->arena, rq.target); /* borrowed until the end */
+    text = arena_dup(&a->arena, slice_of(fields));
     buf_init(&a->body, 256 << 20);
     while (text.n > 0) {
         struct slice line = slice_head(text, slice_index(text, '\n'));
