@@ -230,7 +230,9 @@ class H2:
             header_encoding="latin-1", validate_outbound_headers=checks, normalize_outbound_headers=checks,
             validate_inbound_headers=True))
         if initial_window is not None:
-            self.h2.local_settings[h2.settings.SettingCodes.INITIAL_WINDOW_SIZE] = initial_window
+            self.h2.local_settings = h2.settings.Settings(client=True, initial_values={
+                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: initial_window,
+                h2.settings.SettingCodes.ENABLE_PUSH: 0})
         self.h2.initiate_connection()
         if windows:
             self.h2.increment_flow_control_window(1 << 24)
