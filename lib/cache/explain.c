@@ -41,9 +41,9 @@ static void say_purge(struct question *q, const struct store_stamp *stamp, const
 
     if (!purge_explain(q->cache->purge, &subject, &kind, text, sizeof(text), &position, &soft))
         return;
-    buf_addf(q->out, "  %s by a %s purge of %s%s%s, position %" PRIu64 " (selvage purge)\n", what,
-             soft ? "soft" : "hard", purge_kind_name(kind), text[0] == '\0' ? "" : " ", text,
-             position);
+    buf_addf(q->out, "  %s by a %s purge of %s%s%s, position %u-%" PRIu64 " (selvage purge)\n",
+             what, soft ? "soft" : "hard", purge_kind_name(kind), text[0] == '\0' ? "" : " ", text,
+             position_epoch(position), position_n(position));
 }
 
 struct search {
@@ -102,9 +102,10 @@ static void say_stored(struct question *q)
 
     buf_addf(q->out,
              "stored: status %d, %" PRIu64 " bytes, age %" PRId64 " s of a lifetime of %" PRId64
-             " s, born at position %" PRIu64 "\n",
+             " s, born at position %u-%" PRIu64 "\n",
              h->status, l->hit.body_bytes, freshness_age_s(&h->freshness, &q->now),
-             h->freshness.lifetime_s, l->hit.stamp.birth);
+             h->freshness.lifetime_s, position_epoch(l->hit.stamp.birth),
+             position_n(l->hit.stamp.birth));
     reasons_add(&lifetime, h->lifetime_by, h->freshness.lifetime_s);
     say_reasons(q, &lifetime);
     if (h->rule_line != 0)
