@@ -3,7 +3,12 @@
 #include "base/metrics.h"
 #include "store/store_priv.h"
 
-enum { PAGE_BYTES = 4096, ROW_COST = 2 * PAGE_BYTES, INLINE_VALUE_BYTES = 2000 };
+enum {
+    PAGE_BYTES = 4096,
+    ROW_COST = 2 * PAGE_BYTES,
+    NEAR_COST = PAGE_BYTES / 4,
+    INLINE_VALUE_BYTES = 2000
+};
 
 static uint64_t row_cost(size_t bytes)
 {
@@ -34,18 +39,44 @@ static void fill_value(char *value, const struct store_message *m)
     memcpy(value, &sum, sizeof(sum));
 }
 
-static enum err put_chunk(struct store_tx *tx, const struct store_message *m, uint64_t pages_bytes)
+static enum err put_whole(struct store_tx *tx, const struct store_message *m)
 {
-    char key[STORE_CHUNK_KEY_BYTES], id[STORE_ID_KEY_BYTES], count[STORE_COUNT_BYTES];
-    struct store_put *p = m->put;
+    char key[STORE_CHUNK_KEY_BYTES];
     void *value;
     enum err e =
-        table_reserve(tx->w, STORE_TABLE_CHUNK, store_chunk_key(p->objid, p->tx_chunks, key),
+        table_reserve(tx->w, STORE_TABLE_CHUNK, store_chunk_key(m->objid, m->put->tx_chunks, key),
                       STORE_CHECKSUM_BYTES + m->body_bytes, &value);
+
+    if (e == ERR_OK)
+        fill_value(value, m);
+    return e;
+}
+
+/* The same bytes in rows of a page each, which find their place wherever one page is free. */
+static enum err put_parts(struct store_tx *tx, const struct store_message *m)
+{
+    struct slice rest = {tx->store->scratch, STORE_CHECKSUM_BYTES + m->body_bytes};
+    enum err e = ERR_OK;
+
+    fill_value(tx->store->scratch, m);
+    for (unsigned i = 0; e == ERR_OK && rest.n > 0; i++) {
+        char key[STORE_PART_KEY_BYTES];
+
+        e = table_put(tx->w, STORE_TABLE_CHUNK, store_part_key(m->objid, m->put->tx_chunks, i, key),
+                      slice_head(rest, STORE_PART_BYTES));
+        rest = slice_from(rest, STORE_PART_BYTES);
+    }
+    return e;
+}
+
+static enum err put_chunk(struct store_tx *tx, const struct store_message *m, uint64_t pages_bytes)
+{
+    char id[STORE_ID_KEY_BYTES], count[STORE_COUNT_BYTES];
+    struct store_put *p = m->put;
+    enum err e = tx->store->is_scattered ? put_parts(tx, m) : put_whole(tx, m);
 
     if (e != ERR_OK)
         return e;
-    fill_value(value, m);
     p->tx_chunks++;
     p->tx_body_bytes += m->body_bytes;
     p->tx_pages_bytes += pages_bytes;
@@ -57,7 +88,9 @@ static enum err put_chunk(struct store_tx *tx, const struct store_message *m, ui
 
 static enum store_step apply_chunk(struct store_tx *tx, struct store_message *m, enum err *out_err)
 {
-    uint64_t pages_bytes = store__pages_bytes(m->body_bytes);
+    /* one page more when it goes in by parts */
+    uint64_t pages_bytes =
+        store__pages_bytes(m->body_bytes) + (tx->store->is_scattered ? PAGE_BYTES : 0);
     enum store_step step;
 
     if (m->put->failed != ERR_OK)
@@ -69,7 +102,7 @@ static enum store_step apply_chunk(struct store_tx *tx, struct store_message *m,
     }
     if (step != STEP_DONE)
         return step;
-    tx->cost += pages_bytes + ROW_COST;
+    tx->cost += pages_bytes + 2 * NEAR_COST;
     tx->is_changed = true;
     return step_of(put_chunk(tx, m, pages_bytes), out_err);
 }
@@ -110,7 +143,7 @@ static enum err put_object(struct store_tx *tx, struct slice row, struct slice b
         tx->state.objects++;
     if (o->stamp.birth > tx->state.birth)
         tx->state.birth = o->stamp.birth;
-    tx->cost += row_cost(bytes.n) + ROW_COST;
+    tx->cost += row_cost(bytes.n) + NEAR_COST;
     tx->is_changed = true;
     return e;
 }

@@ -173,7 +173,8 @@ enum err store_get(struct store_reader *r, const struct store_key *key, struct a
 
 /* ---- bodies ---- */
 
-/* Find a chunk in the open transaction; its payload and its checksum, still in the map. */
+/* Find a chunk in the open transaction; its payload and its checksum, still in the map.
+ * ERR_NOT_FOUND: not in one piece. */
 static enum err find_chunk(struct store_reader *r, uint64_t objid, uint32_t n, struct slice *out,
                            uint64_t *out_sum)
 {
@@ -181,8 +182,6 @@ static enum err find_chunk(struct store_reader *r, uint64_t objid, uint32_t n, s
     struct slice value;
     enum err e = table_get(r->table, STORE_TABLE_CHUNK, store_chunk_key(objid, n, key), &value);
 
-    if (e == ERR_NOT_FOUND)
-        return ERR_GONE;
     if (e != ERR_OK)
         return e;
     if (value.n <= STORE_CHECKSUM_BYTES || value.n > LIMIT_CHUNK_VALUE_BYTES)
@@ -191,14 +190,58 @@ static enum err find_chunk(struct store_reader *r, uint64_t objid, uint32_t n, s
     return table_copy(out_sum, slice_head(value, STORE_CHECKSUM_BYTES));
 }
 
+/* Each part of a chunk, in order; ERR_GONE when there is none. */
+static enum err each_part(struct store_reader *r, uint64_t objid, uint32_t n,
+                          enum err (*f)(void *user, struct slice part), void *user)
+{
+    char want[STORE_PART_KEY_BYTES];
+    struct slice key, value;
+    enum err e = ERR_OK;
+    unsigned i;
+
+    for (i = 0; e == ERR_OK && i < STORE_PARTS_MAX; i++) {
+        struct slice k = store_part_key(objid, n, i, want);
+
+        e = i == 0 ? table_seek(r->table, STORE_TABLE_CHUNK, k, &key, &value)
+                   : table_next(r->table, STORE_TABLE_CHUNK, &key, &value);
+        if (e == ERR_NOT_FOUND || (e == ERR_OK && !slice_eq(key, k)))
+            break;
+        if (e == ERR_OK)
+            e = f(user, value);
+    }
+    if (e == ERR_OK || e == ERR_NOT_FOUND)
+        return i == 0 ? ERR_GONE : ERR_OK;
+    return e;
+}
+
+struct gathered {
+    char *to;
+    size_t bytes;
+};
+
+static enum err gather(void *user, struct slice part)
+{
+    struct gathered *g = user;
+    enum err e;
+
+    if (part.n > LIMIT_CHUNK_VALUE_BYTES - g->bytes)
+        return ERR_CORRUPT;
+    e = table_copy(g->to + g->bytes, part);
+    g->bytes += part.n;
+    return e;
+}
+
 static enum err compare(const char *p, size_t n, uint64_t sum)
 {
     return digest_64((struct slice){p, n}) == sum ? ERR_OK : ERR_CORRUPT;
 }
 
-static enum err keep_chunk(struct kept_chunk *k, uint64_t objid, uint32_t n, struct slice payload,
-                           uint64_t sum)
+/* Copy the value, check it and keep it. */
+static enum err keep_chunk(struct store_reader *r, struct kept_chunk *k, uint64_t objid, uint32_t n,
+                           struct slice value)
 {
+    struct gathered g;
+    uint64_t sum;
     enum err e;
 
     if (k->p == NULL)
@@ -206,14 +249,19 @@ static enum err keep_chunk(struct kept_chunk *k, uint64_t objid, uint32_t n, str
     if (k->p == NULL)
         return ERR_IO;
     k->objid = 0;
-    e = table_copy(k->p, payload);
-    if (e == ERR_OK)
-        e = compare(k->p, payload.n, sum);
+    g = (struct gathered){.to = k->p};
+    e = value.p != NULL ? gather(&g, value) : each_part(r, objid, n, gather, &g);
+    if (e != ERR_OK)
+        return e;
+    if (g.bytes <= sizeof(sum))
+        return ERR_CORRUPT;
+    memcpy(&sum, k->p, sizeof(sum));
+    k->bytes = g.bytes - sizeof(sum);
+    e = compare(k->p + sizeof(sum), k->bytes, sum);
     if (e != ERR_OK)
         return e;
     k->objid = objid;
     k->n = n;
-    k->bytes = payload.n;
     return ERR_OK;
 }
 
@@ -227,12 +275,16 @@ static enum err read_chunk(struct store_reader *r, struct kept_chunk *k, uint64_
     enum err e = find_chunk(r, objid, n, &payload, &sum);
 
     *out_bytes = 0;
+    if (e == ERR_NOT_FOUND)
+        return keep_chunk(r, k, objid, n, (struct slice){NULL, 0});
     if (e != ERR_OK)
         return e;
     if (at >= payload.n)
         return ERR_GONE;
     if (at > 0 || to_bytes < payload.n)
-        return keep_chunk(k, objid, n, payload, sum);
+        return keep_chunk(
+            r, k, objid, n,
+            (struct slice){payload.p - STORE_CHECKSUM_BYTES, payload.n + STORE_CHECKSUM_BYTES});
     e = table_copy(to, payload);
     if (e == ERR_OK)
         e = compare(to, payload.n, sum);
@@ -270,7 +322,7 @@ enum err store_read(struct store_reader *r, uint64_t objid, uint64_t offset, voi
         return ERR_GONE;
     left = k->bytes - at;
     *out_bytes = left < to_bytes ? left : to_bytes;
-    memcpy(to, k->p + at, *out_bytes);
+    memcpy(to, k->p + STORE_CHECKSUM_BYTES + at, *out_bytes);
     return ERR_OK;
 }
 
@@ -279,6 +331,12 @@ static bool is_kept(const struct store_reader *r, uint64_t objid, uint64_t n)
     const struct kept_chunk *k = &r->kept[(objid + n) % KEPT_CHUNKS];
 
     return k->objid == objid && k->n == n;
+}
+
+static enum err in_memory(void *user, struct slice part)
+{
+    (void)user;
+    return table_is_resident(part) ? ERR_OK : ERR_AGAIN;
 }
 
 bool store_is_resident(struct store_reader *r, uint64_t objid, uint64_t offset, uint64_t bytes)
@@ -296,11 +354,15 @@ bool store_is_resident(struct store_reader *r, uint64_t objid, uint64_t offset, 
     for (; resident && n <= last; n++) {
         char key[STORE_CHUNK_KEY_BYTES];
         struct slice value;
+        enum err e;
 
-        resident = is_kept(r, objid, n) ||
-                   (table_get(r->table, STORE_TABLE_CHUNK, store_chunk_key(objid, (uint32_t)n, key),
-                              &value) == ERR_OK &&
-                    table_is_resident(value));
+        if (is_kept(r, objid, n))
+            continue;
+        e = table_get(r->table, STORE_TABLE_CHUNK, store_chunk_key(objid, (uint32_t)n, key),
+                      &value);
+        resident = e == ERR_OK ? table_is_resident(value)
+                               : e == ERR_NOT_FOUND &&
+                                     each_part(r, objid, (uint32_t)n, in_memory, NULL) == ERR_OK;
     }
     table_read_end(r->table);
     return resident;

@@ -178,6 +178,14 @@ struct slice store_chunk_key(uint64_t objid, uint32_t n, char out[STORE_CHUNK_KE
     return (struct slice){out, STORE_CHUNK_KEY_BYTES};
 }
 
+struct slice store_part_key(uint64_t objid, uint32_t n, unsigned part,
+                            char out[STORE_PART_KEY_BYTES])
+{
+    store_chunk_key(objid, n, out);
+    out[STORE_CHUNK_KEY_BYTES] = (char)part;
+    return (struct slice){out, STORE_PART_KEY_BYTES};
+}
+
 bool store_id_parse(struct slice key, uint64_t *out)
 {
     if (key.n < STORE_ID_KEY_BYTES)

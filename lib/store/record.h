@@ -17,6 +17,9 @@ enum {
     STORE_ROW_KEY_BYTES = 24,
     STORE_ID_KEY_BYTES = 8,
     STORE_CHUNK_KEY_BYTES = 12,
+    STORE_PART_KEY_BYTES = 13,
+    STORE_PART_BYTES = 4080, /* a page less LMDB's header of it */
+    STORE_PARTS_MAX = (LIMIT_CHUNK_VALUE_BYTES + STORE_PART_BYTES - 1) / STORE_PART_BYTES,
     STORE_CHECKSUM_BYTES = 8,
     STORE_FIXED_BYTES = 72, /* of a record, checksum included */
     STORE_QUEUED_BYTES = STORE_ROW_KEY_BYTES + 16 + STORE_CHECKSUM_BYTES,
@@ -66,6 +69,9 @@ struct slice store_host_key(const struct digest_secret *secret, struct slice hos
 
 struct slice store_id_key(uint64_t objid, char out[STORE_ID_KEY_BYTES]);
 struct slice store_chunk_key(uint64_t objid, uint32_t n, char out[STORE_CHUNK_KEY_BYTES]);
+/* A chunk whose value lies in several rows, for want of sixteen free pages in a row. */
+struct slice store_part_key(uint64_t objid, uint32_t n, unsigned part,
+                            char out[STORE_PART_KEY_BYTES]);
 NODISCARD bool store_id_parse(struct slice key, uint64_t *out); /* of the first 8 bytes */
 
 /* ---- values of the other tables ---- */

@@ -14,13 +14,12 @@
 
 enum {
     PAGE_BYTES = 4096,
-    ROW_COST =
-        2 * PAGE_BYTES, /* of a small row put or deleted: its leaf, and a share of the branches */
+    ROW_COST = 2 * PAGE_BYTES,  /* of a row anywhere: its leaf, and a share of the branches */
+    NEAR_COST = PAGE_BYTES / 4, /* of one that stands near the one before */
     PIN_MS_MAX = 3600 * 1000,
     PINNED_PERCENT_MAX = 5, /* of the map, held by pins alone */
     GC_ROWS_AT_ONCE = 16384,
     LEFTOVERS_AT_ONCE = 256,
-    EVICTED_AT_ONCE = 4096,
 };
 
 static uint64_t freed_bytes_max(const struct store *s)
@@ -53,7 +52,7 @@ enum err store__park(struct store_tx *tx, uint64_t objid, uint64_t bytes)
 
     store_count_encode(bytes, value);
     tx->state.gc_bytes += bytes;
-    tx->cost += ROW_COST;
+    tx->cost += NEAR_COST;
     tx->has_progress = true;
     return table_put(tx->w, STORE_TABLE_GC, store_id_key(objid, key),
                      (struct slice){value, sizeof(value)});
@@ -73,7 +72,7 @@ enum err store__drop(struct store_tx *tx, uint64_t objid)
     if (store_queued_decode(value, &q) != ERR_OK)
         tx->corrupt++;
     e = table_delete(tx->w, STORE_TABLE_QUEUE, k);
-    tx->cost += ROW_COST;
+    tx->cost += NEAR_COST;
     tx->is_changed = true;
     if (!q.is_marker && tx->state.objects > 0)
         tx->state.objects--;
@@ -86,7 +85,7 @@ enum err store__drop(struct store_tx *tx, uint64_t objid)
 static enum err delete_chunks(struct store_tx *tx, uint64_t objid, uint64_t *out_freed,
                               bool *out_all)
 {
-    char from[STORE_CHUNK_KEY_BYTES], own[STORE_CHUNK_KEY_BYTES];
+    char from[STORE_CHUNK_KEY_BYTES], own[STORE_PART_KEY_BYTES];
     uint64_t id;
 
     *out_freed = 0;
@@ -103,16 +102,16 @@ static enum err delete_chunks(struct store_tx *tx, uint64_t objid, uint64_t *out
         }
         if (e != ERR_OK)
             return e;
-        if (key.n != sizeof(own))
+        if (key.n > sizeof(own))
             return ERR_CORRUPT;
-        memcpy(own, key.p, sizeof(own));
+        memcpy(own, key.p, key.n);
         bytes = (value.n + 16 + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-        e = table_delete(tx->w, STORE_TABLE_CHUNK, (struct slice){own, sizeof(own)});
+        e = table_delete(tx->w, STORE_TABLE_CHUNK, (struct slice){own, key.n});
         if (e != ERR_OK)
             return e;
         *out_freed += bytes;
         tx->freed += bytes;
-        tx->cost += PAGE_BYTES / 4;
+        tx->cost += NEAR_COST;
         tx->is_changed = tx->has_progress = true;
     }
     return ERR_OK;
@@ -130,7 +129,7 @@ static enum err collect_one(struct store_tx *tx, uint64_t objid, uint64_t bytes)
         return e;
     left = all || freed > bytes ? 0 : bytes - freed;
     tx->state.gc_bytes -= bytes - left < tx->state.gc_bytes ? bytes - left : tx->state.gc_bytes;
-    tx->cost += ROW_COST;
+    tx->cost += NEAR_COST;
     tx->is_changed = true;
     if (all) {
         tx->store->gc_at = objid + 1;
@@ -314,7 +313,7 @@ enum store_step store__make_room(struct store_tx *tx, uint64_t need, enum err *o
 
         table_write_stat(tx->w, &st);
         live = st.used_bytes > gc ? st.used_bytes - gc : 0;
-        if (live + need + reserve <= s->limit_bytes || tx->evicted >= EVICTED_AT_ONCE)
+        if (live + need + reserve <= s->limit_bytes || tx->cost >= s->batch_now)
             break;
         e = store__evict_one(tx);
         if (e == ERR_NOT_FOUND)

@@ -25,7 +25,7 @@
  *   Lookups and reads run on any thread, each with a store_reader of its own, and take
  *   no lock but the pins'.  Changes are messages to the one writer thread that the store
  *   starts, over a bounded queue; callbacks named `done` run on that thread, must not
- *   block and must not call the store.  No transaction, and no pointer into the map,
+ *   block and must not call the store, but for store_unpin() and store_remove().  No transaction, and no pointer into the map,
  *   outlives the call that got it.
  */
 #ifndef STORE_STORE_H

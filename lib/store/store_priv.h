@@ -12,7 +12,7 @@
 enum {
     STORE_TABLE_META,     /* "format", "state" */
     STORE_TABLE_OBJ,      /* row key -> object */
-    STORE_TABLE_CHUNK,    /* objid, n -> checksum and bytes */
+    STORE_TABLE_CHUNK,    /* objid, n -> checksum and bytes; or the same in parts: objid, n, part */
     STORE_TABLE_QUEUE,    /* objid -> where it stands: the order of eviction */
     STORE_TABLE_INFLIGHT, /* objid -> bytes: chunks whose object is not published yet */
     STORE_TABLE_GC,       /* objid -> bytes: chunks to be deleted */
@@ -126,6 +126,8 @@ struct store {
     bool gc_is_busy;                               /* there is more to delete than fitted */
     int64_t probe_at_ms;                           /* while not writable: when to try again */
     unsigned full_tries, calm;
+    unsigned full_losses; /* messages given up in a row because the map was full */
+    bool is_scattered;    /* free pages do not stand in rows: chunks go in by parts */
     struct store_tx *tx;
     char *old_row, *old_base, *scratch; /* LIMIT_RECORD_BYTES each */
 };

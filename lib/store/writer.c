@@ -18,12 +18,14 @@
 enum {
     IDLE_MS = 2,            /* nothing came for so long: commit what there is */
     HOUSEKEEP_MS = 1000,    /* how often parked bodies and a refusing disk are looked at again */
-    FULL_TRIES_PATIENT = 4, /* with smaller transactions; then with less in the store */
+    FULL_TRIES_PATIENT = 6, /* with smaller transactions; then with less in the store */
     FULL_TRIES_MAX = 12,
     CALM_COMMITS = 1000, /* then more of the map is used again */
     PRESSED_PERCENT = 5, /* of the map: how much less is used after it was full in spite of all */
     PRESSED_EVICTIONS = 64,
     BATCH_LEAST = 65536,
+    BATCH_SCATTERED = 1 << 20, /* frees fewer pages than one page can list */
+    FULL_LOSSES_MAX = 8,
 };
 
 /* ---- the queue's other end ---- */
@@ -274,9 +276,8 @@ static void stop_writing(struct store *s, enum err e)
 }
 
 /*
- * The map was full though less than its share was used, and smaller transactions did not help: free
- * pages are too scattered for what was to be put in a row.  Use less of it for a while, and make
- * room in transactions so small that they find a page for each that they change.
+ * Less in the store for a while, and room made in transactions so small that they find a page for
+ * each that they change.
  */
 static void press(struct store *s)
 {
@@ -285,7 +286,6 @@ static void press(struct store *s)
 
     if (s->limit_bytes > least + less)
         s->limit_bytes -= less;
-    s->calm = 0;
     for (int evictions = PRESSED_EVICTIONS; evictions > 0; evictions /= 2) {
         enum err e = begin(s);
 
@@ -299,35 +299,67 @@ static void press(struct store *s)
     }
 }
 
+/* Not even alone, and with room made for it: the first message is given up, the others go on. */
+static void give_up_first(struct store *s)
+{
+    struct store_message *m = s->pending;
+
+    s->full_tries = 0;
+    if (m == NULL || ++s->full_losses > FULL_LOSSES_MAX ||
+        (m->kind != STORE_CHUNK && m->kind != STORE_PUBLISH && m->kind != STORE_REFRESH)) {
+        s->full_losses = 0;
+        stop_writing(s, ERR_LIMIT);
+        return;
+    }
+    if (m->kind == STORE_CHUNK)
+        m->put->failed = ERR_LIMIT;
+    m->is_failed = true;
+    m->result = ERR_LIMIT;
+}
+
+/* Nobody tells when a reader has woken up; its call then ends within microseconds. */
+static void pause_ms(int ms)
+{
+    struct timespec t = {.tv_nsec = ms * 1000000L};
+
+    nanosleep(&t, NULL);
+}
+
+/*
+ * The map was full though less than its share was used.  Either freed pages cannot be used again
+ * yet, because a reader that was put to sleep still sees them; or they are too scattered for what
+ * wants several in a row: chunks, and lists of freed pages.  So: smaller transactions, chunks by
+ * parts, and then less in the store.
+ */
 static void on_full(struct store *s)
 {
-    bool stopping;
-
-    metrics_add(METRIC_STORE_ERRORS, 1);
+    s->calm = 0;
+    s->is_scattered = true;
     s->batch_now = s->batch_now / 4 > BATCH_LEAST ? s->batch_now / 4 : BATCH_LEAST;
-    if (++s->full_tries <= FULL_TRIES_PATIENT) {
-        /* freed pages cannot be used again while a reader that was put to sleep still sees them */
-        take(s, IDLE_MS, &stopping);
-    } else if (s->full_tries <= FULL_TRIES_MAX) {
+    pause_ms(s->full_tries < 6 ? 1 << s->full_tries : 64);
+    if (++s->full_tries <= FULL_TRIES_PATIENT)
+        return;
+    if (s->full_tries <= FULL_TRIES_MAX)
         press(s);
-    } else {
-        /* not even alone, and in an emptied store */
-        s->full_tries = 0;
-        stop_writing(s, ERR_LIMIT);
-    }
+    else
+        give_up_first(s);
 }
 
 /* Pressure passes. */
 static void relax(struct store *s)
 {
     uint64_t whole = store__limit_bytes(s);
+    uint64_t batch = s->batch_bytes;
 
-    s->full_tries = 0;
-    if (s->batch_now < s->batch_bytes)
-        s->batch_now = s->batch_now * 2 < s->batch_bytes ? s->batch_now * 2 : s->batch_bytes;
-    if (s->limit_bytes == whole || ++s->calm < CALM_COMMITS)
+    s->full_tries = s->full_losses = 0;
+    if (s->is_scattered && batch > BATCH_SCATTERED)
+        batch = BATCH_SCATTERED;
+    if (s->batch_now < batch)
+        s->batch_now = s->batch_now * 2 < batch ? s->batch_now * 2 : batch;
+    if ((s->limit_bytes == whole && !s->is_scattered) || ++s->calm < CALM_COMMITS)
         return;
     s->calm = 0;
+    s->is_scattered = false;
     s->limit_bytes += s->opt.bytes_max / 100 * PRESSED_PERCENT;
     if (s->limit_bytes > whole)
         s->limit_bytes = whole;
