@@ -26,6 +26,8 @@ enum err cache_new(const struct cache_options *opt, struct cache **out)
     c->node = slice_of(node);
     e = node == NULL ? ERR_NOMEM : collapse_new(&c->collapse);
     if (e == ERR_OK)
+        e = outdated_new(&c->outdated);
+    if (e == ERR_OK)
         e = memo_new(&c->memo);
     if (e == ERR_OK)
         e = cold_new(c->store, &c->cold);
@@ -46,6 +48,7 @@ void cache_free(struct cache *c)
     if (c->collapse != NULL)
         store_flush(c->store);
     collapse_free(c->collapse);
+    outdated_free(c->outdated);
     memo_free(c->memo);
     free((void *)(uintptr_t)c->node.p);
     free(c);

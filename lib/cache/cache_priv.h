@@ -20,6 +20,7 @@ struct fill;
 struct fill_reader;
 struct fill_result;
 struct memo;
+struct outdated;
 
 struct cache {
     struct role role;
@@ -29,6 +30,7 @@ struct cache {
     uint64_t object_bytes_max;
     struct collapse *collapse;
     struct cold *cold;
+    struct outdated *outdated;
     struct memo *memo; /* why what came last was not stored, for explain */
 
     /*
@@ -151,6 +153,18 @@ void miss_refresh(struct cache_exchange *x); /* validate in the background */
 void body_ready(
     struct cache_exchange *x); /* there is news for one that waits; may call the client */
 void body_release(struct cache_exchange *x);
+
+/* ---- invalidate.c: RFC 9111 section 4.4 ---- */
+
+NODISCARD enum err outdated_new(struct outdated **out);
+void outdated_free(struct outdated *o);
+/* Was the key of this text invalidated at or after the monotonic time `since_ms`?  Any thread; no
+ * lock. */
+bool outdated_is(struct outdated *o, struct slice text, int64_t since_ms);
+/* An unsafe request has succeeded: its target, and what Location and Content-Location name, are to
+ * be fetched anew. */
+void invalidate(struct cache *c, struct store_reader *r, const struct cache_request *rq,
+                const struct http_fields *response);
 
 /* ---- memo.c: the last responses that were not stored, and why: for people, so a slot may be lost
  * to another key ---- */

@@ -8,7 +8,6 @@
 #include "cache/fill_priv.h"
 #include "cache/tags.h"
 #include "cache/variant.h"
-#include "http/conditional.h"
 #include "purge/purge.h"
 
 enum {
@@ -133,6 +132,7 @@ static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, s
                        .action = plan->action,
                        .is_shared = plan->is_shared,
                        .is_background = plan->is_background,
+                       .born_ms = clock_mono_ms(),
                        .start = {.fire = on_start, .user = f},
                        .recheck = {.fire = on_recheck, .user = f},
                        .control = {.run = on_control}};
@@ -192,6 +192,12 @@ static bool is_purged(const struct fill *f)
     return purge_judge(f->cache->purge, &s) != PURGE_USABLE;
 }
 
+/* Has an unsafe request changed it since it was asked for? */
+static bool is_outdated(const struct fill *f)
+{
+    return outdated_is(f->cache->outdated, f->lookup.text, f->born_ms);
+}
+
 /* Under the fill's lock. */
 static bool may_join(const struct fill *f)
 {
@@ -199,7 +205,7 @@ static bool may_join(const struct fill *f)
               ((f->state == FILL_STREAMING || f->state == FILL_WHOLE) &&
                f->result.decision.may_share && (f->is_backed || f->bytes_kept_from == 0));
 
-    return ok && !is_purged(f);
+    return ok && !is_purged(f) && !is_outdated(f);
 }
 
 /*
@@ -522,9 +528,10 @@ static enum err read_stamp(struct fill *f, const struct cache_fetch_head *h, str
     return ERR_OK;
 }
 
-/* A 304 changes what it names and the rest stands: both together are judged (RFC 9111 section 4.3.4). */
-static enum err read_facts(struct fill *f, const struct cache_fetch_head *h, struct clock_moment now,
-                           struct fill_result *r)
+/* A 304 changes what it names and the rest stands: both together are judged (RFC 9111
+ * section 4.3.4). */
+static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
+                           struct clock_moment now, struct fill_result *r)
 {
     const struct http_fields *said = &r->head.fields;
     struct http_fields both;
@@ -580,8 +587,8 @@ static enum err read_head(struct fill *f, const struct cache_fetch_head *h, stru
 static void decide(struct fill *f, struct fill_result *r, bool alone)
 {
     bool is_304 = r->facts.status == 304 && f->lookup.found;
-    struct slice type = http_fields_value(is_304 ? &f->lookup.head.fields : &r->head.fields,
-                                          SLICE("content-type"));
+    struct slice type =
+        http_fields_value(is_304 ? &f->lookup.head.fields : &r->head.fields, SLICE("content-type"));
     struct rule_facts rule = {
         .site = f->rq.site,
         .rule = site_rule_for_response(f->rq.site, f->rq.method, f->lookup.target, type)};
@@ -605,6 +612,11 @@ static void decide(struct fill *f, struct fill_result *r, bool alone)
     r->head.lifetime_by = r->decision.lifetime_by;
     r->head.rule_line = rule.rule == NULL ? 0 : rule.rule->line;
     r->is_stream = r->facts.is_event_stream || (rule.rule != NULL && rule.rule->stream);
+}
+
+static struct store_key key_of(const struct fill *f, uint64_t variant)
+{
+    return (struct store_key){.host = f->lookup.host, .text = f->lookup.text, .variant = variant};
 }
 
 static void on_committed(void *user, uint64_t body_bytes)
@@ -638,6 +650,11 @@ static void on_stored(void *user, enum err e)
             f); /* it refused while bytes still come: what is in memory is all there is */
     pthread_mutex_unlock(&f->lock);
     if (was_whole) {
+        if (e == ERR_OK && is_outdated(f)) { /* since it was queued */
+            struct store_key key = key_of(f, f->result.variant);
+
+            store_remove(f->cache->store, &key, f->result.objid);
+        }
         /* pairs with the acquire in engine_look() */
         atomic_fetch_add_explicit(&f->cache->stored, 1, memory_order_release);
         leave_table(f);
@@ -664,11 +681,6 @@ static void begin_put(struct fill *f, struct fill_result *r)
         f->cache->store,
         r->objid); /* readers may lag behind the publishing, and eviction must wait for them */
     r->is_stored = true;
-}
-
-static struct store_key key_of(const struct fill *f, uint64_t variant)
-{
-    return (struct store_key){.host = f->lookup.host, .text = f->lookup.text, .variant = variant};
 }
 
 static void on_refreshed(void *user, enum err e)
@@ -736,15 +748,6 @@ static void repeat(struct fill *f)
                         0); /* not from inside the callback of the first one */
 }
 
-/* Does this 304 speak of another response than the one we asked about (RFC 9111 section 4.3.4)? */
-static bool is_of_another(const struct fill *f, const struct fill_result *r)
-{
-    struct slice ours = http_fields_value(&f->lookup.head.fields, SLICE("etag"));
-    struct slice theirs = http_fields_value(&r->head.fields, SLICE("etag"));
-
-    return theirs.p != NULL && ours.p != NULL && !etag_equal_weak(ours, theirs);
-}
-
 /* What is known of an answer that is not kept, for those who wonder why. */
 static void say_why_not(struct fill *f, const struct fill_result *r)
 {
@@ -793,8 +796,7 @@ static void on_head(void *user, const struct cache_fetch_head *h)
     e = read_head(f, h, &r);
     if (e == ERR_OK) {
         decide(f, &r, readers <= 1);
-        if (r.decision.action == RESPONSE_REPEAT ||
-            (r.decision.action == RESPONSE_FRESHEN && is_of_another(f, &r))) {
+        if (r.decision.action == RESPONSE_REPEAT) {
             repeat(f);
             return;
         }
@@ -807,6 +809,8 @@ static void on_head(void *user, const struct cache_fetch_head *h)
         give_up(f, RESPONSE_UNREACHABLE);
         return;
     }
+    if (f->facts.method == METHOD_OTHER && h->status >= 200 && h->status < 400)
+        invalidate(f->cache, f->worker->reader, &f->rq, &r.head.fields);
     if (r.decision.action == RESPONSE_STORE)
         begin_put(f, &r);
     else if (!r.is_freshened)
@@ -1072,16 +1076,18 @@ static bool publish(struct fill *f)
 /* All bytes are in: readers may go on, and so may newcomers until the store has it. */
 static void finish(struct fill *f)
 {
-    bool refused, queued;
+    bool refused, outdated, queued;
 
     pthread_mutex_lock(&f->lock);
     f->state = FILL_WHOLE;
     refused = f->put_is_over; /* the store says it once: before this, or to a fill that is whole */
     fill__wake_all(f);
     pthread_mutex_unlock(&f->lock);
-    if (refused && f->put != NULL)
+    outdated = is_outdated(f);
+    if ((refused || outdated) && f->put != NULL)
         stop_storing(f);
-    queued = f->put != NULL ? publish(f) : f->result.is_freshened && store_freshened(f);
+    queued =
+        f->put != NULL ? publish(f) : f->result.is_freshened && !outdated && store_freshened(f);
     if (!queued) {
         set_state(f, FILL_STORED, RESPONSE_CAME);
         leave_table(f);

@@ -47,7 +47,8 @@ struct fill {
     struct lookup lookup; /* what is validated; not pinned, and without its body */
     enum request_action action;
     bool is_shared, is_background;
-    uint64_t birth; /* read before the request was sent: purge-protocol rule 4 */
+    int64_t born_ms; /* monotonic */
+    uint64_t birth;  /* read before the request was sent: purge-protocol rule 4 */
     struct slice purge_url;
 
     /* Shared, under `lock`. */

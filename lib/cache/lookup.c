@@ -7,12 +7,15 @@
 
 /* A damaged head is a miss: the store's checksum held, so it was written by another version of this
  * code. */
-static enum err take_hit(struct lookup *l, uint64_t variant, struct arena *a)
+static enum err take_hit(struct cache *c, struct lookup *l, uint64_t variant, struct arena *a)
 {
     enum err e = head_decode(l->hit.head, clock_boot(), a, &l->head);
 
     if (e != ERR_OK)
         return e;
+    if (l->head.freshness.received.mono_ms != FRESHNESS_ABSENT &&
+        outdated_is(c->outdated, l->text, l->head.freshness.received.mono_ms))
+        return ERR_NOT_FOUND; /* it is on its way out */
     l->found = true;
     l->variant = variant;
     head_facts(&l->head, l->hit.is_stale, &l->facts);
@@ -26,7 +29,7 @@ static enum err get(struct cache *c, struct store_reader *r, struct lookup *l, u
     enum err e = store_get(r, &key, a, &l->hit);
 
     if (e == ERR_OK && !l->hit.is_marker) {
-        e = take_hit(l, variant, a);
+        e = take_hit(c, l, variant, a);
         if (e != ERR_OK && l->hit.pinned)
             store_unpin(c->store, l->hit.objid);
     }

@@ -61,6 +61,22 @@ enum err variant_lists_read(struct slice marker, struct variant_lists *out)
     return read_marker(marker, out, &variants);
 }
 
+size_t variant_numbers_read(struct slice marker, uint64_t *out)
+{
+    struct variant_lists lists;
+    struct slice variants;
+    struct seen seen;
+    size_t count = 0;
+
+    if (read_marker(marker, &lists, &variants) != ERR_OK)
+        return 0;
+    for (; count < variants.n / sizeof(seen); count++) {
+        memcpy(&seen, variants.p + count * sizeof(seen), sizeof(seen));
+        out[count] = seen.variant;
+    }
+    return count;
+}
+
 uint64_t variant_of(struct slice list, const struct http_fields *request, struct buf *scratch)
 {
     uint64_t h;

@@ -22,6 +22,9 @@ struct variant_lists {
 /* ERR_CORRUPT when it is no marker. */
 NODISCARD enum err variant_lists_read(struct slice marker, struct variant_lists *out);
 
+/* The variants that a marker knows, at most LIMIT_VARIANTS; how many.  0 when it is no marker. */
+size_t variant_numbers_read(struct slice marker, uint64_t *out);
+
 /* The store's variant number of a request under a Vary list; never 0.  `scratch` is emptied and used. */
 uint64_t variant_of(struct slice list, const struct http_fields *request, struct buf *scratch);
 

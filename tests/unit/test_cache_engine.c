@@ -325,6 +325,104 @@ static void test_passes(void **state)
     }
 }
 
+/* ---- invalidation: RFC 9111 section 4.4 ---- */
+
+/* Times are compared in ms, and "in the same one" counts as before. */
+static void next_ms(void)
+{
+    int64_t now = clock_mono_ms();
+
+    while (clock_mono_ms() == now)
+        ;
+}
+
+static bool is_hit(struct world *w, const char *target, const char *fields)
+{
+    struct asker a;
+    bool hit;
+
+    ask(w, 0, &a, "GET", target, fields);
+    hit = a.has_answer && a.answer.verdict == VERDICT_HIT;
+    asker_release(&a);
+    world_drain(w);
+    return hit;
+}
+
+static void change(struct world *w, const char *method, int status, const char *fields)
+{
+    struct asker a;
+
+    next_ms();
+    ask(w, 0, &a, method, "/a", "");
+    world_drain(w);
+    fake_fetch_answer(world_last(w, 0), status, fields, status == 204 ? "" : "changed");
+    world_drain(w);
+    asker_got(&a, status, status == 204 ? "" : "changed");
+    next_ms();
+    asker_release(&a);
+}
+
+static void test_unsafe_methods_invalidate(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *method;
+        int status;
+        const char *fields;
+        bool a, b;
+    } row[] = {
+        {"POST", 200, "x: y\n", false, true},
+        {"PUT", 201, "location: /b\n", false, false},
+        {"M-SEARCH", 302, "location: https://" HOST "/b\n", false, false},
+        {"DELETE", 200, "content-location: /b\n", false, false},
+        {"PATCH", 200, "location: https://other.example/b\n", false, true},
+        {"PATCH", 200, "location: http://" HOST "/b\n", false, true},
+        {"POST", 500, "location: /b\n", true, true},
+        {"POST", 404, "location: /b\n", true, true},
+        {"OPTIONS", 200, "location: /b\n", true, true},
+    };
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        world_put(w, "/a", "accept-language: de\n", 200,
+                  "cache-control: max-age=60\nvary: accept-language\n", "a");
+        world_put(w, "/a", "accept-language: en\n", 200,
+                  "cache-control: max-age=60\nvary: accept-language\n", "a");
+        world_put(w, "/b", "", 200, "cache-control: max-age=60\n", "b");
+        change(w, row[i].method, row[i].status, row[i].fields);
+        for (int settled = 0; settled < 2; settled++) { /* at once, and when the rows are gone */
+            assert_int_equal(is_hit(w, "/a", "accept-language: de\n"), row[i].a);
+            assert_int_equal(is_hit(w, "/a", "accept-language: en\n"), row[i].a);
+            assert_int_equal(is_hit(w, "/b", ""), row[i].b);
+            world_settle(w);
+        }
+        world_purge(w, PURGE_ALL, "", false);
+    }
+}
+
+static void test_what_was_on_its_way_is_not_stored_after_a_change(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b;
+    struct fake_fetch *f;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    f = world_last(w, 0);
+    change(w, "POST", 204, "x: y\n");
+    ask(w, 0, &b, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 3); /* it does not join */
+    fake_fetch_answer(f, 200, "cache-control: max-age=60\n", "old");
+    world_settle(w);
+    asker_got(&a, 200, "old");
+    asker_release(&a);
+    asker_release(&b);
+    world_drain(w);
+    assert_false(is_hit(w, "/a", ""));
+    world_put(w, "/a", "", 200, "cache-control: max-age=60\n", "new");
+    assert_true(is_hit(w, "/a", ""));
+}
+
 static void test_only_if_cached(void **state)
 {
     struct world *w = *state;
@@ -716,6 +814,8 @@ int main(void)
         WORLD(test_a_range_across_chunks),
         WORLD(test_a_range_on_a_miss_is_passed),
         WORLD(test_passes),
+        WORLD(test_unsafe_methods_invalidate),
+        WORLD(test_what_was_on_its_way_is_not_stored_after_a_change),
         WORLD(test_only_if_cached),
         WORLD(test_failures_with_nothing_stored),
         WORLD(test_a_fetch_that_cannot_begin),

@@ -1,0 +1,121 @@
+/*
+ * Invalidation: what an unsafe method has changed is not answered from the store any more (RFC 9111
+ * section 4.4).
+ *
+ * Rows that lie there are removed, by the store's writer, a moment later.  Until then, and for
+ * fetches that are on their way, a table in memory says when a key was last invalidated: what came
+ * before is not used, and what was asked for before is not stored.  The table forgets when another
+ * key falls into the same slot; by then the rows are gone.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/limits.h"
+#include "cache/cache_priv.h"
+#include "cache/variant.h"
+#include "http/url.h"
+
+enum { SLOTS = 65536, MS_BITS = 40 };
+
+/* A slot: the upper bits of the key's hash, and the monotonic ms; 0: nothing. */
+struct outdated {
+    _Atomic uint64_t slot[SLOTS];
+};
+
+#define MS_MASK ((UINT64_C(1) << MS_BITS) - 1)
+
+enum err outdated_new(struct outdated **out)
+{
+    *out = calloc(1, sizeof(**out));
+    return *out == NULL ? ERR_NOMEM : ERR_OK;
+}
+
+void outdated_free(struct outdated *o)
+{
+    free(o);
+}
+
+static void mark(struct outdated *o, struct slice text, int64_t now_ms)
+{
+    uint64_t h = digest_64(text);
+
+    /* release: pairs with outdated_is(); whoever sees it looks at what came later */
+    atomic_store_explicit(&o->slot[h % SLOTS], (h & ~MS_MASK) | ((uint64_t)now_ms & MS_MASK),
+                          memory_order_release);
+}
+
+bool outdated_is(struct outdated *o, struct slice text, int64_t since_ms)
+{
+    uint64_t h = digest_64(text);
+    uint64_t slot = atomic_load_explicit(&o->slot[h % SLOTS], memory_order_acquire);
+
+    return slot != 0 && ((slot ^ h) & ~MS_MASK) == 0 && since_ms <= (int64_t)(slot & MS_MASK);
+}
+
+/* One row, if it is there and is a whole object. */
+static void remove_row(struct cache *c, const struct store_key *key, const struct store_hit *hit)
+{
+    if (hit->pinned)
+        store_unpin(c->store, hit->objid);
+    store_remove(c->store, key, hit->objid);
+}
+
+static void remove_all(struct cache *c, struct store_reader *r, const struct lookup *l,
+                       struct arena *a)
+{
+    struct store_key key = {.host = l->host, .text = l->text};
+    uint64_t variant[LIMIT_VARIANTS];
+    struct store_hit hit;
+    size_t count;
+
+    if (store_get(r, &key, a, &hit) != ERR_OK)
+        return;
+    if (!hit.is_marker) {
+        remove_row(c, &key, &hit);
+        return;
+    }
+    count = variant_numbers_read(hit.head, variant);
+    for (size_t i = 0; i < count; i++) {
+        key.variant = variant[i];
+        if (store_get(r, &key, a, &hit) == ERR_OK)
+            remove_row(c, &key, &hit);
+    }
+}
+
+static void invalidate_target(struct cache *c, struct store_reader *r,
+                              const struct cache_request *rq, struct slice target)
+{
+    struct arena arena; /* every variant passes through here */
+    struct lookup l;
+
+    arena_init(&arena, NULL, 0, 2 * LIMIT_VARIANTS * (size_t)LIMIT_RECORD_BYTES);
+    if (lookup_names(rq->site, rq->is_https, rq->host, target, &arena, &l) == ERR_OK) {
+        mark(c->outdated, l.text, clock_mono_ms());
+        remove_all(c, r, &l, &arena);
+    }
+    arena_release(&arena);
+}
+
+/* Location and Content-Location, where they lead to the same origin: others must not be touched. */
+static void invalidate_named(struct cache *c, struct store_reader *r,
+                             const struct cache_request *rq, struct slice url)
+{
+    struct url_parts u;
+
+    if (slice_starts_with(url, SLICE("/")) && !slice_starts_with(url, SLICE("//"))) {
+        if (url_target_is_valid(url))
+            invalidate_target(c, r, rq, url);
+    } else if (url_parse_absolute(url, &u) == ERR_OK && !u.has_port && u.is_https == rq->is_https &&
+               slice_eq_nocase(u.host, rq->host) && url_target_is_valid(u.target)) {
+        invalidate_target(c, r, rq, u.target);
+    }
+}
+
+void invalidate(struct cache *c, struct store_reader *r, const struct cache_request *rq,
+                const struct http_fields *response)
+{
+    invalidate_target(c, r, rq, rq->target);
+    invalidate_named(c, r, rq, http_fields_value(response, SLICE("location")));
+    invalidate_named(c, r, rq, http_fields_value(response, SLICE("content-location")));
+}
