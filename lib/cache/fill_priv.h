@@ -6,7 +6,10 @@
 
 #include "cache/fill.h"
 
-enum { FILL_PIECES_OF_CHUNK = 4 };
+enum {
+    FILL_PIECES_OF_CHUNK = 4,
+    FILL_RECHECK_MS = 20, /* while the store's writer is behind */
+};
 
 struct fill_piece {
     struct block *block; /* a reference */
@@ -86,6 +89,7 @@ struct fill {
     struct reactor_timer start, recheck;
 };
 
+void fill__ref(struct fill *f);
 void fill__unref(struct fill *f);
 
 /* Under the lock: wake every reader that waits. */
@@ -109,5 +113,41 @@ void fill__trim(struct fill *f);
 /* Under the lock: attach.  NULL when out of memory. */
 struct fill_reader *fill__attach(struct fill *f, struct cache_worker *w, void (*ready)(void *),
                                  void *user);
+
+/* ---- fill.c, for the leading worker ---- */
+
+NODISCARD enum err fill__copy_fields(struct arena *a, const struct http_fields *from,
+                                     struct http_fields *to);
+bool fill__is_pass(const struct fill *f);
+/* Has an unsafe request changed it since it was asked for?  Any thread. */
+bool fill__is_outdated(const struct fill *f);
+void fill__set_state(struct fill *f, enum fill_state s, enum response_failure failure);
+/* Any thread. */
+void fill__leave_table(struct fill *f);
+/* Nothing more will come: the leader lets go of it. */
+void fill__leader_leaves(struct fill *f);
+void fill__abort_put(struct fill *f);
+/* End it without an answer, or without the rest of one.  The fetch is over or cancelled. */
+void fill__give_up(struct fill *f, enum response_failure failure);
+
+/* ---- fill_head.c ---- */
+
+struct store_key fill__key_of(const struct fill *f, uint64_t variant);
+void fill__on_head(void *user, const struct cache_fetch_head *h);
+/* Bring the stored head up to date; false when there is nothing to keep. */
+bool fill__store_freshened(struct fill *f);
+
+/* ---- fill_body.c ---- */
+
+bool fill__on_body(void *user, const char *p, size_t n);
+void fill__on_done(void *user, enum response_failure failure, bool whole, const char *text);
+/* From now on memory is all there is; readers behind what has left it are cut. */
+void fill__stop_storing(struct fill *f);
+/* Under the lock: must upstream wait? */
+bool fill__should_pause(const struct fill *f);
+/* Under the lock: cut those who hold up others. */
+void fill__watch_readers(struct fill *f);
+/* How long to wait before looking again. */
+int64_t fill__recheck_ms(const struct fill *f);
 
 #endif

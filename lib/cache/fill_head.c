@@ -1,0 +1,376 @@
+/* A head has come: what follows from it for readers and for the store. */
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "cache/fill_priv.h"
+#include "cache/tags.h"
+#include "cache/variant.h"
+
+/*
+ * An origin that codes without saying so in Vary would give one client's coding to another: a coded
+ * response counts as varying by Accept-Encoding, and says so from here on.
+ */
+static enum err add_missing_vary(struct http_fields *fields, struct arena *a)
+{
+    if (http_fields_find(fields, SLICE("content-encoding")) == NULL ||
+        http_fields_has_token(fields, SLICE("vary"), SLICE("accept-encoding")) ||
+        http_fields_has_token(fields, SLICE("vary"), SLICE("*")))
+        return ERR_OK;
+    return http_fields_add(fields, a, LIMIT_RESPONSE_FIELDS + 1, SLICE("vary"),
+                           SLICE("accept-encoding"));
+}
+
+/* Fields of one hop, and those that are made anew for each answer. */
+static void keep_end_to_end(struct fill *f, struct http_fields *fields)
+{
+    http_fields_remove_hop_by_hop(fields);
+    http_fields_remove(fields, SLICE("content-length"));
+    http_fields_remove(fields, SLICE("age"));
+    if (f->cache->role.strips_tags) {
+        http_fields_remove(fields, SLICE("surrogate-key"));
+        http_fields_remove(fields, SLICE("cache-tag"));
+    }
+}
+
+static uint64_t length_said(const struct cache_fetch_head *h)
+{
+    uint64_t n;
+
+    return slice_to_u64(http_fields_value(h->fields, SLICE("content-length")), &n)
+               ? n
+               : CACHE_BYTES_UNKNOWN;
+}
+
+static void read_lengths(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r)
+{
+    bool bodiless = f->facts.method == METHOD_HEAD || h->status == 204 || h->status == 304;
+
+    r->has_body = !bodiless && h->framing != CACHE_NO_BODY &&
+                  !(h->framing == CACHE_LENGTH && h->body_bytes == 0);
+    if (bodiless)
+        r->body_bytes = length_said(h);
+    else
+        r->body_bytes = h->framing == CACHE_LENGTH    ? h->body_bytes
+                        : h->framing == CACHE_NO_BODY ? 0
+                                                      : CACHE_BYTES_UNKNOWN;
+}
+
+static enum err read_stamp(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r)
+{
+    const uint64_t *tags;
+    uint32_t count;
+    bool overflow;
+    enum err e = tags_read(h->fields, &f->arena, &tags, &count, &overflow);
+
+    if (e != ERR_OK)
+        return e;
+    r->stamp = (struct store_stamp){.birth = f->birth,
+                                    .site = f->rq.site->id,
+                                    .purge_url = f->purge_url,
+                                    .tags = tags,
+                                    .tags_count = count,
+                                    .tags_overflow = overflow};
+    if (overflow)
+        metrics_add(METRIC_TAGS_OVERFLOW, 1);
+    return ERR_OK;
+}
+
+/* A 304 changes what it names and the rest stands: both together are judged (RFC 9111
+ * section 4.3.4). */
+static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
+                           struct clock_moment now, struct fill_result *r)
+{
+    const struct http_fields *said = &r->head.fields;
+    struct http_fields both;
+
+    if (h->status == 304 && f->action == REQUEST_VALIDATE && f->lookup.found) {
+        enum err e = head_freshen(&f->lookup.head.fields, said, &f->arena, &both);
+
+        if (e != ERR_OK)
+            return e;
+        said = &both;
+    }
+    response_facts_read(&r->facts, h->status, said, h->framing == CACHE_TO_CLOSE, f->rq.host,
+                        f->rq.target, now, now.mono_ms - h->sent_mono_ms);
+    return ERR_OK;
+}
+
+/* Everything that follows from the head alone. */
+static enum err read_head(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r)
+{
+    struct buf scratch;
+    bool star = false;
+    enum err e;
+    struct clock_moment now = clock_now();
+
+    e = fill__copy_fields(&f->arena, h->fields, &r->head.fields);
+    if (e != ERR_OK)
+        return e;
+    read_lengths(f, h, r);
+    e = read_facts(f, h, now, r);
+    if (e == ERR_OK)
+        e = read_stamp(f, h, r);
+    if (e == ERR_OK)
+        e = add_missing_vary(&r->head.fields, &f->arena);
+    if (e == ERR_OK)
+        e = vary_list(&r->head.fields, &f->arena, &r->head.vary, &star);
+    if (e == ERR_INVALID) {
+        star = true;
+        e = ERR_OK;
+    }
+    if (e != ERR_OK)
+        return e;
+    r->facts.vary_star |= star;
+    buf_init(&scratch, 4 * LIMIT_HEAD_BYTES);
+    r->variant = r->head.vary.n == 0 ? 0 : variant_of(r->head.vary, f->rq.fields, &scratch);
+    if (scratch.failed)
+        r->facts.vary_star = true;
+    buf_release(&scratch);
+    r->head.status = h->status;
+    keep_end_to_end(f, &r->head.fields);
+    return ERR_OK;
+}
+
+static void decide(struct fill *f, struct fill_result *r, bool alone)
+{
+    bool is_304 = r->facts.status == 304 && f->lookup.found;
+    struct slice type =
+        http_fields_value(is_304 ? &f->lookup.head.fields : &r->head.fields, SLICE("content-type"));
+    struct rule_facts rule = {
+        .site = f->rq.site,
+        .rule = site_rule_for_response(f->rq.site, f->rq.method, f->lookup.target, type)};
+    struct response_case c = {
+        .request = &f->facts,
+        .stored = &f->lookup.facts,
+        .rule = &rule,
+        .response = &r->facts,
+        .was_pass = fill__is_pass(f),
+        .was_conditional = f->action == REQUEST_VALIDATE,
+        .is_other_304 = is_304 && !head_is_meant(&f->lookup.head.fields, &r->head.fields),
+        .alone = alone,
+        .now = r->facts.received,
+    };
+
+    decide_response(&c, &r->decision);
+    r->head.freshness = r->decision.freshness;
+    r->head.no_cache = r->decision.no_cache;
+    r->head.forbids_stale = r->decision.forbids_stale;
+    r->head.is_immutable = r->decision.is_immutable;
+    r->head.lifetime_by = r->decision.lifetime_by;
+    r->head.rule_line = rule.rule == NULL ? 0 : rule.rule->line;
+    r->is_stream = r->facts.is_event_stream || (rule.rule != NULL && rule.rule->stream);
+}
+
+struct store_key fill__key_of(const struct fill *f, uint64_t variant)
+{
+    return (struct store_key){.host = f->lookup.host, .text = f->lookup.text, .variant = variant};
+}
+
+static void on_committed(void *user, uint64_t body_bytes)
+{
+    struct fill *f = user;
+
+    pthread_mutex_lock(&f->lock);
+    f->bytes_committed = body_bytes;
+    fill__trim(f);
+    if (f->is_paused)
+        fill__post_control(f);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void on_stored(void *user, enum err e)
+{
+    struct fill *f = user;
+    bool was_whole;
+
+    if (e == ERR_LIMIT)
+        metrics_add(METRIC_NOT_STORED_VARIANTS, 1);
+    else if (e == ERR_GONE)
+        metrics_add(METRIC_NOT_STORED_PURGED, 1);
+    pthread_mutex_lock(&f->lock);
+    f->put_is_over = true;
+    was_whole = f->state == FILL_WHOLE;
+    if (was_whole)
+        f->state = FILL_STORED;
+    else
+        fill__post_control(
+            f); /* it refused while bytes still come: what is in memory is all there is */
+    pthread_mutex_unlock(&f->lock);
+    if (was_whole) {
+        if (e == ERR_OK && fill__is_outdated(f)) { /* since it was queued */
+            struct store_key key = fill__key_of(f, f->result.variant);
+
+            store_remove(f->cache->store, &key, f->result.objid);
+        }
+        /* pairs with the acquire in engine_look() */
+        atomic_fetch_add_explicit(&f->cache->stored, 1, memory_order_release);
+        fill__leave_table(f);
+    }
+    fill__unref(f);
+}
+
+static void begin_put(struct fill *f, struct fill_result *r)
+{
+    static const struct store_put_events events = {.committed = on_committed, .done = on_stored};
+
+    if (r->body_bytes != CACHE_BYTES_UNKNOWN && r->body_bytes > f->cache->object_bytes_max) {
+        metrics_add(METRIC_NOT_STORED_TOO_LARGE, 1);
+        return;
+    }
+    if (store_put_begin(f->cache->store, &events, f, &f->put) != ERR_OK) {
+        f->put = NULL;
+        metrics_add(METRIC_NOT_STORED_BUSY, 1);
+        return;
+    }
+    fill__ref(f);
+    r->objid = store_put_objid(f->put);
+    store_pin(
+        f->cache->store,
+        r->objid); /* readers may lag behind the publishing, and eviction must wait for them */
+    r->is_stored = true;
+}
+
+static void on_refreshed(void *user, enum err e)
+{
+    on_stored(user, e == ERR_NOT_FOUND ? ERR_GONE : e);
+}
+
+/* A 304: the stored head, brought up to date, is what readers and store get (RFC 9111
+ * section 4.3.4). */
+static enum err freshen(struct fill *f, struct fill_result *r)
+{
+    const struct lookup *l = &f->lookup;
+    struct http_fields update = r->head.fields;
+    enum err e = head_freshen(&l->head.fields, &update, &f->arena, &r->head.fields);
+
+    if (e == ERR_OK)
+        e = tags_join(l->hit.stamp.tags, l->hit.stamp.tags_count, r->stamp.tags,
+                      r->stamp.tags_count, &f->arena, &r->stamp.tags, &r->stamp.tags_count,
+                      &r->stamp.tags_overflow);
+    if (e != ERR_OK)
+        return e;
+    r->stamp.tags_overflow |= l->hit.stamp.tags_overflow;
+    r->is_freshened = true;
+    r->objid = l->hit.objid;
+    r->head.status = l->head.status;
+    r->head.vary = l->head.vary;
+    r->variant = l->variant;
+    r->body_bytes = l->hit.body_bytes;
+    r->has_body = false; /* none comes by this fill */
+    return ERR_OK;
+}
+
+/* False when there is nothing to keep. */
+bool fill__store_freshened(struct fill *f)
+{
+    struct fill_result *r = &f->result;
+    struct store_key key = fill__key_of(f, f->lookup.variant);
+    struct buf head;
+    bool ok;
+
+    if (r->decision.drops_stored) {
+        store_remove(f->cache->store, &key, r->objid);
+        return false;
+    }
+    buf_init(&head, LIMIT_RECORD_BYTES);
+    head_encode(&r->head, clock_boot(), &head);
+    ok = !head.failed;
+    if (ok) {
+        fill__ref(f);
+        store_refresh(f->cache->store, &key, r->objid, &r->stamp, buf_slice(&head), on_refreshed,
+                      f);
+    }
+    buf_release(&head);
+    return ok;
+}
+
+/* A 304 that speaks of nothing we have: once more, without conditions (the only request ever sent
+ * twice after an answer). */
+static void repeat(struct fill *f)
+{
+    f->worker->fetcher.cancel(f->fetch);
+    f->fetch = NULL;
+    f->action = REQUEST_FETCH;
+    reactor_timer_start(f->worker->reactor, &f->start,
+                        0); /* not from inside the callback of the first one */
+}
+
+/* What is known of an answer that is not kept, for those who wonder why. */
+static void say_why_not(struct fill *f, const struct fill_result *r)
+{
+    struct memo_entry e = {
+        .at_s = r->facts.received.wall_ms / 1000, .status = r->head.status, .why = r->decision.why};
+
+    if (reasons_have(&r->decision.why, REASON_UNFRAMED))
+        metrics_add(METRIC_NOT_STORED_UNFRAMED, 1);
+    if (reasons_have(&r->decision.why, REASON_REDIRECT_LOOP)) {
+        metrics_add(METRIC_NOT_STORED_REDIRECT_LOOP, 1);
+        log_warn("%s: the origin redirects to the same URL: let it look at X-Forwarded-Proto",
+                 f->rq.site->name);
+    }
+    if (!fill__is_pass(f) && f->facts.method == METHOD_GET)
+        memo_put(f->cache->memo, f->lookup.text, &e);
+}
+
+static void drop_stored(struct fill *f)
+{
+    struct store_key key = fill__key_of(f, f->lookup.variant);
+
+    store_remove(f->cache->store, &key, f->lookup.hit.objid);
+}
+
+static void publish_result(struct fill *f, const struct fill_result *r, bool is_backed)
+{
+    pthread_mutex_lock(&f->lock);
+    f->result = *r;
+    f->has_result = true;
+    f->is_backed = is_backed;
+    f->state = FILL_STREAMING;
+    fill__wake_all(f);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fill__on_head(void *user, const struct cache_fetch_head *h)
+{
+    struct fill *f = user;
+    struct fill_result r = {0};
+    unsigned readers;
+    enum err e;
+
+    pthread_mutex_lock(&f->lock);
+    readers = f->readers_count;
+    pthread_mutex_unlock(&f->lock);
+    e = read_head(f, h, &r);
+    if (e == ERR_OK) {
+        decide(f, &r, readers <= 1);
+        if (r.decision.action == RESPONSE_REPEAT) {
+            repeat(f);
+            return;
+        }
+        if (r.decision.action == RESPONSE_FRESHEN)
+            e = freshen(f, &r);
+    }
+    if (e != ERR_OK) {
+        log_error("%s: the origin's head is too large to keep", f->rq.site->name);
+        f->worker->fetcher.cancel(f->fetch);
+        fill__give_up(f, RESPONSE_UNREACHABLE);
+        return;
+    }
+    if (f->facts.method == METHOD_OTHER && h->status >= 200 && h->status < 400)
+        invalidate(f->cache, f->worker->reader, &f->rq, &r.head.fields);
+    if (r.decision.action == RESPONSE_STORE)
+        begin_put(f, &r);
+    else if (!r.is_freshened)
+        say_why_not(f, &r);
+    if (r.decision.action == RESPONSE_RELAY && r.decision.drops_stored && f->lookup.found)
+        drop_stored(f);
+    if (f->is_background && !r.is_stored && !r.is_freshened && readers == 0) {
+        f->worker->fetcher.cancel(f->fetch); /* nobody wants it */
+        fill__give_up(f, RESPONSE_UNREACHABLE);
+        return;
+    }
+    publish_result(f, &r, r.is_stored);
+    if (!r.decision.may_share)
+        fill__leave_table(f); /* later requests need not wait for what they cannot have */
+}
