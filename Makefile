@@ -70,6 +70,16 @@ $(B)/selvage: $(cli_obj) $(B)/libselvage.a
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# For tests of size and load; none of it is installed.
+load_programs := $(B)/storefill $(patsubst tests/load/%.c,$(B)/tests/load/%,$(filter-out tests/load/load.c,$(wildcard tests/load/*.c)))
+load: $(load_programs)                   ## drivers of storms and floods, storefill
+$(B)/storefill: $(B)/tools/offline/storefill.o $(B)/libselvage.a
+	@echo '  LD      $@'
+	$Q$(CC) $(CFLAGS) $(HARDEN_L) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(B)/tests/load/%: $(B)/tests/load/%.o $(B)/tests/load/load.o
+	@echo '  LD      $@'
+	$Q$(CC) $(CFLAGS) $(HARDEN_L) $(LDFLAGS) -o $@ $^ -lssl -lcrypto
+
 $(B)/tests/unit/test_server_%: $(B)/tests/unit/test_server_%.o $(helpers:%.c=$(B)/%.o) $(guard_obj) $(B)/libselvage.a
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
@@ -97,7 +107,7 @@ run_check := B='$(B)' N='$(N)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' HEADERS='$(head
 check: all $(units) $(replays) | deps-test     ## every test that fits into minutes
 	@$(run_check) $(check_parts)
 
-check-long: all $(units) $(replays) | deps-test deps-fuzz      ## the rest too: long tests, sanitizers, mutants, fuzzers
+check-long: all $(units) $(replays) $(load_programs) | deps-test deps-fuzz      ## the rest too: long tests, sanitizers, mutants, fuzzers
 	@SELVAGE_LONG=1 N=1 $(run_check) long
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory ubsan
@@ -172,7 +182,7 @@ uninstall:                               ## what install put there, but for the 
 	    $(addprefix $(DESTDIR)$(prefix)/lib/systemd/system/,$(notdir $(units_systemd)))
 
 fmt:                                     ## rewrite to the house format
-	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/fuzz/*.c)
+	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/load/*.[ch] tests/fuzz/*.c)
 
 clean:                                   ## remove build/
 	rm -rf build
@@ -181,6 +191,6 @@ help:                                    ## this list
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "%-17s %s\n", $$1, $$2}'
 
 .PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
-        check-sanitized asan ubsan tsan fuzz headers layers mutants demo bench install uninstall fmt clean help
+        check-sanitized asan ubsan tsan fuzz headers layers mutants demo bench load install uninstall fmt clean help
 .SECONDARY:
 -include $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(B)/edge/main.d $(B)/edge/role.d
