@@ -26,7 +26,7 @@ struct origin_conn {
     SSL *ssl;
     char sni[256];
     char *have; /* read and not used yet */
-    size_t have_bytes;
+    size_t have_bytes, have_capacity;
 };
 
 struct origin {
@@ -246,8 +246,11 @@ static bool read_more(struct origin_conn *c)
 {
     ssize_t n;
 
-    c->have = realloc(c->have, c->have_bytes + 65536 + 1);
-    CHECK(c->have != NULL);
+    if (c->have_capacity < c->have_bytes + 65536 + 1) {
+        c->have_capacity = 2 * c->have_bytes + 65536 + 1;
+        c->have = realloc(c->have, c->have_capacity);
+        CHECK(c->have != NULL);
+    }
     n = c->ssl != NULL ? SSL_read(c->ssl, c->have + c->have_bytes, 65536)
                        : recv(c->fd, c->have + c->have_bytes, 65536, 0);
     if (n <= 0)
