@@ -3,7 +3,8 @@
  *
  * libh2o's parser takes bare LF, folded lines, several lengths, a length beside chunks and more;
  * each of these is a way to make two parsers see two different requests (RFC 9112 section 11.2).
- * What is refused here gets libh2o's own 400, and the connection is closed.
+ * What is refused here gets libh2o's own 400, or a 431 when it is too large, and the connection is
+ * closed.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -167,6 +168,53 @@ static bool settle_target(const struct head *h, struct slice *out)
            slice_eq_nocase(authority, h->host);
 }
 
+/* Between a refusal and the answer to it, which libh2o writes at once. */
+static _Thread_local bool refused_for_size;
+
+typedef void write_fn(h2o_socket_t *sock, h2o_iovec_t *bufs, size_t count, h2o_socket_cb cb);
+static write_fn *original_write;
+
+/* Found before main(): other sockets than a worker's write through here too. */
+__attribute__((constructor)) static void find_original_write(void)
+{
+    original_write = (write_fn *)guard_original("h2o_socket_write");
+}
+
+/* libh2o has one answer for all that its parser refuses, and writes it by itself. */
+void h2o_socket_write(h2o_socket_t *sock, h2o_iovec_t *bufs, size_t count, h2o_socket_cb cb)
+{
+    static const char too_large[] =
+        "HTTP/1.1 431 Request Header Fields Too Large\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: 68\r\n\r\n"
+        "the request head is larger than 16 KiB, or has more than 100 fields\n";
+    h2o_iovec_t other = h2o_iovec_init(too_large, sizeof(too_large) - 1);
+
+    if (refused_for_size) {
+        refused_for_size = false;
+        bufs = &other;
+        count = 1;
+    }
+    original_write(sock, bufs, count, cb);
+}
+
+/* More bytes than a head may have, or more fields. */
+static bool is_too_large(struct slice p)
+{
+    size_t lines = 0;
+
+    if (p.n > LIMIT_HEAD_BYTES)
+        return true;
+    while (p.n > 0) {
+        size_t lf = slice_index(p, '\n');
+
+        if (lf <= 1 && lines > 0)
+            break; /* the end of the head */
+        p = slice_from(p, lf + 1);
+        lines++;
+    }
+    return lines > LIMIT_FIELDS + 1;
+}
+
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len,
                       const char **path, size_t *path_len, int *minor_version,
                       struct phr_header *headers, size_t *num_headers, size_t last_len)
@@ -181,6 +229,7 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
     if (bytes <= 0 || (size_t)bytes > LIMIT_HEAD_BYTES ||
         !read_head(&h, (struct slice){buf, (size_t)bytes}) || !settle_target(&h, &target)) {
         metrics_add(METRIC_GUARD_H1, 1);
+        refused_for_size = is_too_large((struct slice){buf, bytes > 0 ? (size_t)bytes : len});
         return MALFORMED;
     }
     *path = target.p;
@@ -191,5 +240,6 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
 void guard_h1_check(void)
 {
     guard_check_one("phr_parse_request", (void *)phr_parse_request);
+    guard_check_one("h2o_socket_write", (void *)h2o_socket_write);
     original = (parse_fn *)guard_original("phr_parse_request");
 }

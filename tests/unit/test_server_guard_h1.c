@@ -93,20 +93,23 @@ static void test_a_head_may_have_100_fields_and_16_kib(void **state)
             at += sprintf(at, "X-%d: y\r\n", i);
         strcpy(at, "\r\n");
         ask(request, out, sizeof(out));
-        assert_memory_equal(out, fields == 100 ? "HTTP/1.1 200" : "HTTP/1.1 400", 12);
+        assert_memory_equal(out, fields == 100 ? "HTTP/1.1 200" : "HTTP/1.1 431", 12);
     }
     for (size_t bytes = 16384; bytes <= 16385; bytes++) {
         at = request + sprintf(request, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: ");
         memset(at, 'x', sizeof(request) - (size_t)(at - request));
         strcpy(request + bytes - 4, "\r\n\r\n");
         ask(request, out, sizeof(out));
-        assert_memory_equal(out, bytes == 16384 ? "HTTP/1.1 200" : "HTTP/1.1 400", 12);
+        assert_memory_equal(out, bytes == 16384 ? "HTTP/1.1 200" : "HTTP/1.1 431", 12);
     }
     /* one that never ends is refused as soon as it is too long */
     at = request + sprintf(request, "GET / HTTP/1.1\r\nHost: a\r\nX: ");
     memset(at, 'x', sizeof(request) - (size_t)(at - request));
     request[17000] = '\0';
     ask(request, out, sizeof(out));
+    assert_memory_equal(out, "HTTP/1.1 431", 12);
+    /* and the next is told what is wrong with it */
+    ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n", out, sizeof(out));
     assert_memory_equal(out, "HTTP/1.1 400", 12);
     world_end();
 }
