@@ -60,8 +60,8 @@ static void test_miss_then_hit(void **state)
 static void test_large_hit_is_pulled_and_pushed_alike(void **state)
 {
     struct world *w = *state;
-    enum { BYTES = 300000 };
-    char *body = malloc(BYTES + 1), *got = malloc(BYTES);
+    enum { BYTES = 300000, PULL = 16384 };
+    char *body = malloc(BYTES + 1), *got = malloc(BYTES + PULL);
     struct asker a;
     size_t sum = 0, n;
     enum cache_body e = CACHE_BODY_MORE;
@@ -73,8 +73,8 @@ static void test_large_hit_is_pulled_and_pushed_alike(void **state)
     ask(w, 0, &a, "GET", "/big", "");
     assert_true(a.answer.may_pull);
     while (e == CACHE_BODY_MORE) {
-        e = cache_body_pull(a.x, got + sum, BYTES - sum < 16384 ? BYTES - sum : 16384, &n);
-        assert_true(n > 0 && sum + n <= BYTES);
+        e = cache_body_pull(a.x, got + sum, PULL, &n);
+        assert_true(n > 0 && n <= PULL && sum + n <= BYTES);
         sum += n;
     }
     assert_int_equal(e, CACHE_BODY_END);
@@ -247,6 +247,8 @@ static void test_a_range_across_chunks(void **state)
     enum { BYTES = 140000 };
     char *body = malloc(BYTES + 1), part[20001];
     struct asker a;
+    enum cache_body e = CACHE_BODY_MORE;
+    size_t sum = 0, n;
 
     for (size_t i = 0; i < BYTES; i++)
         body[i] = (char)('A' + i % 57);
@@ -256,6 +258,15 @@ static void test_a_range_across_chunks(void **state)
     memcpy(part, body + 60000, 20000);
     part[20000] = '\0';
     asker_got(&a, 206, part);
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/big", "range: bytes=60000-79999\n");
+    assert_true(a.answer.may_pull);
+    while (e == CACHE_BODY_MORE) {
+        e = cache_body_pull(a.x, part + sum, sizeof(part) - sum, &n);
+        sum += n;
+    }
+    assert_int_equal(sum, 20000); /* and not one more, however much room there is */
+    assert_memory_equal(part, body + 60000, 20000);
     asker_release(&a);
     free(body);
 }
@@ -618,6 +629,23 @@ static void test_variants_side_by_side(void **state)
     assert_int_equal(world_requests(w), 3);
 }
 
+/* An origin that codes and does not say so in Vary. */
+static void test_a_coding_is_for_those_who_take_it(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "accept-encoding: gzip\n", 200,
+              "cache-control: max-age=60\ncontent-encoding: gzip\n", "coded");
+    ask(w, 0, &a, "GET", "/a", "");
+    assert_false(a.has_answer);
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/a", "accept-encoding: gzip\n");
+    asker_got(&a, 200, "coded");
+    assert_string_equal(asker_field(&a, "vary"), "accept-encoding");
+    asker_release(&a);
+}
+
 static void test_204_and_empty(void **state)
 {
     struct world *w = *state;
@@ -825,6 +853,7 @@ int main(void)
         WORLD(test_a_body_that_only_the_close_ends_is_not_stored),
         WORLD(test_qualified_no_cache_keeps_the_rest),
         WORLD(test_variants_side_by_side),
+        WORLD(test_a_coding_is_for_those_who_take_it),
         WORLD(test_204_and_empty),
         WORLD(test_ending_in_every_phase),
         WORLD(test_explain),
