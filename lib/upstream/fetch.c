@@ -119,6 +119,7 @@ static void leave_curl(struct upstream_fetch *f)
     u->in_curl = true; /* closing a socket calls us */
     curl_multi_remove_handle(u->multi, f->easy);
     u->in_curl = false;
+    upstream__sockets_leave(&u->sockets, f);
     forget_connection(f);
 }
 
@@ -251,7 +252,8 @@ static size_t on_body(char *p, size_t one, size_t n, void *user)
     (void)one;
     if (f->state != FETCH_RUNNING)
         return 0;
-    if (f->is_paused) /* the rest of one read comes in pieces, whatever we said to the first: keep it */
+    if (f->is_paused) /* the rest of one read comes in pieces, whatever we said to the first: keep
+                         it */
         return CURL_WRITEFUNC_PAUSE;
     if (!f->has_head || f->framing.kind == UPSTREAM_NO_BODY) {
         fail(f, UPSTREAM_FAILED_GARBAGE, "bytes where no body may be");

@@ -1,8 +1,8 @@
 /*
  * head: the head of an HTTP/1 response, line by line, and what it says about the body.
  *
- * Heads of interim responses (1xx) are taken and forgotten.  Nothing of what libcurl has understood is
- * used: where the body ends is decided here, from the fields, and what two readers could
+ * Heads of interim responses (1xx) are taken and forgotten.  Nothing of what libcurl has understood
+ * is used: where the body ends is decided here, from the fields, and what two readers could
  * understand differently is refused.  Pure; one thread.
  */
 #ifndef UPSTREAM_HEAD_H
@@ -21,15 +21,16 @@
 enum { HEAD_LENT_BYTES = 2048 }; /* fields of an ordinary head need no malloc */
 
 struct head {
-    int status, minor;         /* HTTP/1.minor */
-    struct http_fields fields; /* with HEAD_COMPLETE; valid until head_restart() or head_release() */
-    const char *complaint;     /* with HEAD_GARBAGE and ERR_INVALID: static text */
+    int status, minor; /* HTTP/1.minor */
+    struct http_fields
+        fields;            /* with HEAD_COMPLETE; valid until head_restart() or head_release() */
+    const char *complaint; /* with HEAD_GARBAGE and ERR_INVALID: static text */
 
-    bool in_fields;    /* the status line has been seen */
-    size_t bytes;      /* of all lines, interim heads too */
-    size_t lines;      /* field lines of this head */
-    size_t last_at;    /* where the last field line begins in `text` */
-    struct buf text;   /* field lines, each ended by LF, obs-fold undone */
+    bool in_fields;     /* the status line has been seen */
+    size_t bytes;       /* of all lines, interim heads too */
+    size_t lines;       /* field lines of this head */
+    size_t last_at;     /* where the last field line begins in `text` */
+    struct buf text;    /* field lines, each ended by LF, obs-fold undone */
     struct arena arena; /* of fields.item */
     char lent[HEAD_LENT_BYTES];
 };
@@ -42,7 +43,8 @@ void head_restart(struct head *h);
 
 enum head_step { HEAD_MORE, HEAD_COMPLETE, HEAD_GARBAGE };
 
-/* Take one line with its LF or CRLF; an empty one ends the head.  Not after HEAD_COMPLETE or HEAD_GARBAGE. */
+/* Take one line with its LF or CRLF; an empty one ends the head.  Not after HEAD_COMPLETE or
+ * HEAD_GARBAGE. */
 enum head_step head_line(struct head *h, struct slice line);
 
 struct head_framing {
@@ -52,8 +54,8 @@ struct head_framing {
 };
 
 /*
- * How the body of a complete head is delimited (RFC 9112 section 6.3).  ERR_INVALID: it cannot be told,
- * or two readers would tell differently.
+ * How the body of a complete head is delimited (RFC 9112 section 6.3).  ERR_INVALID: it cannot be
+ * told, or two readers would tell differently.
  */
 NODISCARD enum err head_framing(struct head *h, bool is_answer_to_head, struct head_framing *out);
 

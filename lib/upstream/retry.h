@@ -33,8 +33,8 @@ bool retry_take(struct retry_budget *b, int64_t now_ms);
 struct retry_facts {
     enum upstream_failure failure;
     bool is_idempotent;
-    bool was_sent; /* a byte of the request may have reached a server */
-    bool has_answer; /* a byte of an answer has come */
+    bool was_sent;    /* a byte of the request may have reached a server */
+    bool has_answer;  /* a byte of an answer has come */
     unsigned retries; /* so far */
     size_t servers_count;
 };

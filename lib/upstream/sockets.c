@@ -46,11 +46,42 @@ static size_t bucket(int number)
     return (size_t)number % SOCKET_BUCKETS;
 }
 
+/* Out of the tables, and gone; the descriptor is not touched. */
+static void forget(struct upstream_sockets *all, struct upstream_socket *s)
+{
+    struct upstream_socket **at;
+
+    for (at = &all->by_fd[bucket(s->fd)]; *at != s; at = &(*at)->next_fd)
+        CHECK(*at != NULL);
+    *at = s->next_fd;
+    if (s->local_port != 0) {
+        for (at = &all->by_port[bucket(s->local_port)]; *at != s; at = &(*at)->next_port)
+            CHECK(*at != NULL);
+        *at = s->next_port;
+    }
+    if (s->opener != NULL)
+        s->opener->unnamed--;
+    if (s->fetch != NULL)
+        s->fetch->socket = NULL;
+    atomic_fetch_sub_explicit(&s->target->sockets, 1, memory_order_relaxed);
+    upstream_target_unref(s->target);
+    free(s);
+}
+
+static struct upstream_socket *by_fd(const struct upstream_sockets *all, int fd)
+{
+    struct upstream_socket *s = all->by_fd[bucket(fd)];
+
+    while (s != NULL && s->fd != fd)
+        s = s->next_fd;
+    return s;
+}
+
 int upstream__socket_open(struct upstream_sockets *all, struct upstream_fetch *f,
                           const struct curl_sockaddr *to)
 {
     bool local = is_local(to);
-    struct upstream_socket *s;
+    struct upstream_socket *s, *old;
 
     if (local && !f->target->allow_local) {
         f->complaint = "the address is a local one, and allow_local is off";
@@ -64,7 +95,11 @@ int upstream__socket_open(struct upstream_sockets *all, struct upstream_fetch *f
         free(s);
         return -1;
     }
+    old = by_fd(all, s->fd); /* closed without a word to us */
+    if (old != NULL)
+        forget(all, old);
     s->opener = f;
+    f->unnamed++;
     s->is_local = local;
     s->keep_ms = LIMIT_UPSTREAM_IDLE_MS;
     s->target = upstream_target_ref(f->target);
@@ -76,23 +111,23 @@ int upstream__socket_open(struct upstream_sockets *all, struct upstream_fetch *f
 
 void upstream__socket_close(struct upstream_sockets *all, int fd)
 {
-    struct upstream_socket **at = &all->by_fd[bucket(fd)], *s;
+    struct upstream_socket *s = by_fd(all, fd);
 
-    while ((s = *at) != NULL && s->fd != fd)
-        at = &s->next_fd;
-    CHECK(s != NULL);
-    *at = s->next_fd;
-    if (s->local_port != 0) {
-        for (at = &all->by_port[bucket(s->local_port)]; *at != s; at = &(*at)->next_port)
-            CHECK(*at != NULL);
-        *at = s->next_port;
-    }
-    if (s->fetch != NULL)
-        s->fetch->socket = NULL;
-    atomic_fetch_sub_explicit(&s->target->sockets, 1, memory_order_relaxed);
-    upstream_target_unref(s->target);
+    if (s != NULL)
+        forget(all, s);
     close(fd);
-    free(s);
+}
+
+void upstream__sockets_leave(struct upstream_sockets *all, struct upstream_fetch *f)
+{
+    for (size_t i = 0; i < SOCKET_BUCKETS && f->unnamed > 0; i++) {
+        for (struct upstream_socket *s = all->by_fd[i], *next; s != NULL; s = next) {
+            next = s->next_fd;
+            if (s->opener == f)
+                forget(all, s);
+        }
+    }
+    CHECK(f->unnamed == 0);
 }
 
 static int port_of(int fd)
@@ -108,14 +143,15 @@ static int port_of(int fd)
 }
 
 /* Happy eyeballs may have opened several for this fetch; which one was first, the port tells. */
-static struct upstream_socket *name_fresh(struct upstream_sockets *all,
-                                          const struct upstream_fetch *f,
+static struct upstream_socket *name_fresh(struct upstream_sockets *all, struct upstream_fetch *f,
                                           const struct upstream_ends *ends)
 {
     for (size_t i = 0; i < SOCKET_BUCKETS; i++) {
         for (struct upstream_socket *s = all->by_fd[i]; s != NULL; s = s->next_fd) {
-            if (s->local_port != 0 || s->opener != f || port_of(s->fd) != ends->local_port)
+            if (s->opener != f || port_of(s->fd) != ends->local_port)
                 continue;
+            s->opener->unnamed--;
+            s->opener = NULL;
             s->local_port = ends->local_port;
             s->peer_port = ends->peer_port;
             snprintf(s->local_ip, sizeof(s->local_ip), "%s", ends->local_ip);
@@ -129,7 +165,7 @@ static struct upstream_socket *name_fresh(struct upstream_sockets *all,
 }
 
 struct upstream_socket *upstream__socket_find(struct upstream_sockets *all,
-                                              const struct upstream_fetch *f,
+                                              struct upstream_fetch *f,
                                               const struct upstream_ends *ends)
 {
     struct upstream_socket *s;

@@ -21,7 +21,8 @@ struct upstream_server {
     char *url;  /* owned; scheme://host:port, for libcurl and for people */
     char *port; /* inside url */
     bool is_tls;
-    struct curl_slist connect_to; /* "::host:port": where to connect, whatever the certificate is for */
+    struct curl_slist
+        connect_to; /* "::host:port": where to connect, whatever the certificate is for */
 
     /* 0: in use.  Else nobody tries it before; the first to come then moves it on, and tries. */
     _Atomic int64_t rests_until_ms;
@@ -49,8 +50,8 @@ struct upstream_target {
     struct upstream_server *server; /* owned */
 
     atomic_size_t refs;
-    atomic_size_t turn;   /* which server is next; order does not matter, so relaxed */
-    atomic_long sockets;  /* open to its servers, idle ones too; a number to go by, so relaxed */
+    atomic_size_t turn;  /* which server is next; order does not matter, so relaxed */
+    atomic_long sockets; /* open to its servers, idle ones too; a number to go by, so relaxed */
 
     /* Shared, under `lock`. */
     pthread_mutex_t lock;
@@ -62,8 +63,9 @@ struct upstream_target {
 enum upstream_turn { UPSTREAM_TURN_NOW, UPSTREAM_TURN_LATER, UPSTREAM_TURN_NEVER };
 
 /*
- * Ask for a place under the ceiling, for one fetch.  LATER: *out is the fetch's ticket; when its turn
- * has come, upstream__fetch_turn() is called on its worker.  The place is given back with upstream__target_leave().
+ * Ask for a place under the ceiling, for one fetch.  LATER: *out is the fetch's ticket; when its
+ * turn has come, upstream__fetch_turn() is called on its worker.  The place is given back with
+ * upstream__target_leave().
  */
 enum upstream_turn upstream__target_enter(struct upstream_target *t, struct upstream_fetch *f,
                                           struct reactor *r, struct upstream_ticket **out);
@@ -83,8 +85,8 @@ void upstream__server_works(struct upstream_server *s);
 struct upstream_socket {
     int fd;
     struct upstream_target *target; /* that opened it; counted */
-    const struct upstream_fetch *opener; /* whose it is until it has a name; never followed */
-    struct upstream_fetch *fetch;        /* that uses it; NULL while idle */
+    struct upstream_fetch *opener;  /* whose it is until it has a name; then NULL */
+    struct upstream_fetch *fetch;   /* that uses it; NULL while idle */
     bool was_used, is_local;
     int64_t idle_since_ms, keep_ms; /* keep_ms: what the origin allows */
     int local_port, peer_port;      /* 0: not known yet */
@@ -111,10 +113,17 @@ void upstream__socket_close(struct upstream_sockets *all, int fd);
 
 /* The socket between these ends: one in use before, or one that `f` has opened.  NULL: none. */
 struct upstream_socket *upstream__socket_find(struct upstream_sockets *all,
-                                              const struct upstream_fetch *f,
+                                              struct upstream_fetch *f,
                                               const struct upstream_ends *ends);
 
-/* May an idle connection carry another request: has the peer neither ended it nor sent anything, nor will it soon? */
+/*
+ * `f` is not with libcurl any more: what it opened and never used is closed.  libcurl 7.88.1 does
+ * not tell when it closes a socket that was never connected, so they are forgotten here.
+ */
+void upstream__sockets_leave(struct upstream_sockets *all, struct upstream_fetch *f);
+
+/* May an idle connection carry another request: has the peer neither ended it nor sent anything,
+ * nor will it soon? */
 bool upstream__socket_is_fit(const struct upstream_socket *s, bool is_idempotent, int64_t now_ms);
 
 /* fetch.c */
@@ -128,8 +137,8 @@ bool upstream__socket_is_fit(const struct upstream_socket *s, bool is_idempotent
  *   DEAD       cancelled from inside libcurl; the loop takes it out
  *   ENDING     done() is being called
  *   SPARE      its memory and easy handle wait for the next
- * WAITING | FAILING | STARTING -> STARTING -> RUNNING -> ENDING -> SPARE; RUNNING -> STARTING for another attempt;
- * cancelling leads to SPARE from everywhere but ENDING.
+ * WAITING | FAILING | STARTING -> STARTING -> RUNNING -> ENDING -> SPARE; RUNNING -> STARTING for
+ * another attempt; cancelling leads to SPARE from everywhere but ENDING.
  */
 enum fetch_state {
     FETCH_SPARE,
@@ -166,8 +175,10 @@ struct upstream_fetch {
     /* The attempt. */
     struct upstream_server *server;
     struct upstream_socket *socket; /* once the request is on a connection */
+    unsigned unnamed;               /* sockets it has opened that have no name yet */
     bool wants_fresh;               /* a new connection */
-    bool is_refused; /* this connection is not fit, or an attempt is one too many: on_request() said no */
+    bool is_refused; /* this connection is not fit, or an attempt is one too many: on_request() said
+                        no */
     unsigned sent, sends_granted, retries;
     curl_off_t uploaded;
 
@@ -193,13 +204,15 @@ NODISCARD enum err upstream__fetch_new(struct upstream *u, struct upstream_fetch
 void upstream__fetch_free(struct upstream_fetch *f); /* a SPARE one */
 
 /* Outside of libcurl only. */
-void upstream__fetch_work(struct upstream_fetch *f);                  /* what it is in `todo` for */
-void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result); /* libcurl is through with it */
-void upstream__fetch_drop(struct upstream_fetch *f);                  /* without a callback */
-void upstream__fetch_turn(struct upstream_fetch *f);                  /* its ticket has come up */
+void upstream__fetch_work(struct upstream_fetch *f); /* what it is in `todo` for */
+void upstream__fetch_ended(struct upstream_fetch *f,
+                           CURLcode result);         /* libcurl is through with it */
+void upstream__fetch_drop(struct upstream_fetch *f); /* without a callback */
+void upstream__fetch_turn(struct upstream_fetch *f); /* its ticket has come up */
 
 /* request.c: put the request into f's arena.  ERR_INVALID, ERR_NOMEM. */
-NODISCARD enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_request *rq);
+NODISCARD enum err upstream__request_copy(struct upstream_fetch *f,
+                                          const struct upstream_request *rq);
 
 /* loop.c */
 
@@ -217,17 +230,17 @@ struct upstream {
     CURLSH *share;    /* owned; TLS sessions */
     const char *ca;   /* the system's; may be NULL */
 
-    bool in_curl;       /* libcurl is on the stack: no call into it */
-    bool is_running;    /* run() is on the stack: no kick needed */
-    bool curl_is_due;   /* libcurl asked to be called at once */
-    int64_t armed_us;   /* when `timer` fires; 0: it does not */
+    bool in_curl;     /* libcurl is on the stack: no call into it */
+    bool is_running;  /* run() is on the stack: no kick needed */
+    bool curl_is_due; /* libcurl asked to be called at once */
+    int64_t armed_us; /* when `timer` fires; 0: it does not */
 
     struct upstream_list running, todo, spare; /* `running`: all but spare ones */
     size_t spare_count, todo_count;
     struct upstream_sockets sockets;
 };
 
-void upstream__todo(struct upstream_fetch *f);   /* the loop will call upstream__fetch_work() */
-void upstream__undo(struct upstream_fetch *f);   /* no more */
+void upstream__todo(struct upstream_fetch *f); /* the loop will call upstream__fetch_work() */
+void upstream__undo(struct upstream_fetch *f); /* no more */
 
 #endif
