@@ -509,13 +509,25 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
 
 /* ---- workers and the server ---- */
 
+static bool make_via(struct request_worker *rw, const char *node)
+{
+    size_t bytes = strlen(node) + sizeof("1.1 ") - 1;
+    char *text = malloc(bytes + 1);
+
+    if (text != NULL)
+        snprintf(text, bytes + 1, "1.1 %s", node);
+    rw->via = (struct slice){text, bytes};
+    return text != NULL;
+}
+
 enum err request_worker_start(struct worker *w)
 {
     enum err e;
 
     w->request = calloc(1, sizeof(*w->request));
     w->access = log_stream_new();
-    if (w->request == NULL || w->access == NULL)
+    if (w->request == NULL || w->access == NULL ||
+        !make_via(w->request, server_config(w->server)->node))
         return ERR_NOMEM;
     w->request->worker = w;
     digest_random(&w->request->id_base, sizeof(w->request->id_base));
@@ -532,8 +544,11 @@ void request_worker_stop(struct worker *w)
         cache_worker_free(w->cache);
     upstream_free(w->upstream);
     log_stream_free(w->access);
-    if (w->request != NULL && w->request->date != NULL)
-        h2o_mem_release_shared(w->request->date);
+    if (w->request != NULL) {
+        if (w->request->date != NULL)
+            h2o_mem_release_shared(w->request->date);
+        free((char *)(uintptr_t)w->request->via.p);
+    }
     free(w->request);
     w->cache = NULL;
     w->upstream = NULL;

@@ -70,6 +70,7 @@ struct server_request {
 struct request_worker {
     struct worker *worker;
     struct cache_fetcher fetcher;
+    struct slice via; /* owned text: of the message that came to us, so of the upstream's version */
     uint64_t id_base, id_count;
     /* Date of the last stored answer: libh2o's own kind of shared chunk */
     h2o_timestamp_string_t *date;

@@ -313,7 +313,7 @@ void response_local(struct server_request *r, const struct local_answer *a)
     req->res.status = a->status;
     req->res.reason = response_reason(a->status);
     req->res.content_length = a->status == 204 ? SIZE_MAX : bytes;
-    req->res.headers = (h2o_headers_t){NULL};
+    req->res.headers.size = 0; /* of an answer that broke off before it began */
     add_text(r, SLICE("location"), a->location);
     add_text(r, SLICE("allow"), a->allow);
     add_text(r, SLICE("retry-after"), a->retry_after);

@@ -122,36 +122,31 @@ static bool is_sound(struct slice value)
     return true;
 }
 
-static void add_age(h2o_req_t *req, int64_t age_s)
+/* A number behind `prefix`, without the cost of a format. */
+static struct slice pool_number(h2o_req_t *req, struct slice prefix, uint64_t v)
 {
-    char text[24];
+    enum { DIGITS_MAX = 20 };
+    char digits[DIGITS_MAX];
+    size_t at = DIGITS_MAX, n;
+    char *p;
 
-    response_field_add(
-        req, SLICE("age"),
-        pool_dup(req, text, (size_t)snprintf(text, sizeof(text), "%lld", (long long)age_s)));
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    n = DIGITS_MAX - at;
+    p = h2o_mem_alloc_pool(&req->pool, prefix.n + n);
+    memcpy(p, prefix.p, prefix.n);
+    memcpy(p + prefix.n, digits + at, n);
+    return (struct slice){p, prefix.n + n};
 }
 
 static void add_hsts(struct server_request *r)
 {
-    char text[40];
-
     if (r->conn->kind != CONN_TLS || r->site == NULL || r->site->hsts_s == 0)
         return;
     response_field_add(r->req, SLICE("strict-transport-security"),
-                       pool_dup(r->req, text,
-                                (size_t)snprintf(text, sizeof(text), "max-age=%llu",
-                                                 (unsigned long long)r->site->hsts_s)));
-}
-
-static void add_via(struct server_request *r)
-{
-    const char *node = server_config(r->worker->server)->node;
-    size_t bytes = strlen(node);
-    char *text = h2o_mem_alloc_pool(&r->req->pool, bytes + 4);
-
-    memcpy(text, "1.1 ", 4); /* of the message that came to us, which is the upstream's */
-    memcpy(text + 4, node, bytes);
-    response_field_add(r->req, SLICE("via"), (struct slice){text, bytes + 4});
+                       pool_number(r->req, SLICE("max-age="), r->site->hsts_s));
 }
 
 void response_fields_local(struct server_request *r)
@@ -186,8 +181,8 @@ void response_fields_set(struct server_request *r, const struct cache_answer *a)
             response_field_add(req, f->name, f->value);
     }
     if (a->age_s >= 0)
-        add_age(req, a->age_s);
-    add_via(r);
+        response_field_add(req, SLICE("age"), pool_number(req, SLICE(""), (uint64_t)a->age_s));
+    response_field_add(req, SLICE("via"), r->worker->request->via);
     if (a->has_status)
         response_field_add(req, SLICE("cache-status"),
                            pool_dup(req, status, cache_status_format(&a->cache_status, status)));

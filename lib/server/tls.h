@@ -4,9 +4,9 @@
  * A listener's certificates are one PEM file, or a directory of NAME.pem (chain and key) or
  * NAME.crt with NAME.key.  The client's SNI chooses: exact names before wildcards, and the first
  * certificate (by file name) when nothing fits or nothing was asked for.  TLS 1.2 with ECDHE and
- * AEAD, and TLS 1.3; ALPN h2 and http/1.1, no overlap ends the handshake (RFC 7301 section 3.2).
- * Sessions are resumed by tickets, whose keys are the process's own, shared by workers and reloads
- * and changed twice a day.
+ * AEAD, and TLS 1.3; ALPN h2, http/1.1 and http/1.0, no overlap ends the handshake (RFC 7301
+ * section 3.2). Sessions are resumed by tickets, whose keys are the process's own, shared by
+ * workers and reloads and changed twice a day.
  *
  * Immutable; any thread.  Connections keep the snapshot, and so this, alive.
  */
