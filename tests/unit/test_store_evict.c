@@ -91,7 +91,7 @@ static void test_more_small_ones_than_fit_go_through(void **state)
     struct store_stat st;
 
     (void)state;
-    for (uint64_t k = 0; k < 40000; k++) {
+    for (uint64_t k = 0; k < 25000; k++) {
         struct store_what o = {.key = k, .version = 1, .birth = 100, .body_bytes = k % 1025};
 
         store_put_start(s, &o, &ignored, NULL);
@@ -105,7 +105,7 @@ static void test_more_small_ones_than_fit_go_through(void **state)
     store_stat(s, &st);
     assert_true(st.objects > 5000);
     assert_int_equal(store_version(s, r, 0), 0);
-    assert_int_equal(store_version(s, r, 39999), 1);
+    assert_int_equal(store_version(s, r, 24999), 1);
 }
 
 /* From large to small and back: pages freed by one must serve the other. */
@@ -115,12 +115,12 @@ static void test_large_after_small_after_large(void **state)
     uint64_t key = 0;
 
     (void)state;
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 20; i++, key++) {
             store_must_put(s, key, 1, 2000000);
             assert_below_the_bound();
         }
-        for (int i = 0; i < 15000; i++, key++)
+        for (int i = 0; i < 12000; i++, key++)
             store_put_start(
                 s, &(struct store_what){.key = key, .version = 1, .birth = 100, .body_bytes = 1000},
                 &ignored, NULL);

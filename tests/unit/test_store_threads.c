@@ -2,7 +2,7 @@
  * the last byte. */
 #include "store_dir.h"
 
-enum { MAP_BYTES = 48 << 20, OBJECTS = 2000, WRITERS = 2, READERS = 3, ROUNDS = 2 };
+enum { MAP_BYTES = 48 << 20, OBJECTS = 2000, WRITERS = 2, READERS = 2, ROUNDS = 2 };
 
 static struct store *s;
 static _Atomic uint64_t newest[OBJECTS]; /* what done() said is stored */
