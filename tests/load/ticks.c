@@ -43,6 +43,7 @@ static int64_t turn_ns, started_ns, stop_ns, *latency;
 static size_t latency_count, latency_max;
 static bool fails, measures;
 static uint64_t lost_events;
+static int64_t last_late_ns; /* when the last event was sent that came late */
 
 /* ---- the origin ---- */
 
@@ -146,6 +147,8 @@ static void got_event(struct stream *s)
     s->next = number + 1;
     if (measures && sent >= started_ns && latency_count < latency_max)
         latency[latency_count++] = now - sent;
+    if (measures && sent >= started_ns && now - sent > LATE_NS && sent > last_late_ns)
+        last_late_ns = sent;
 }
 
 static void on_data(struct load_client *c, uint32_t id, const char *p, size_t n)
@@ -346,7 +349,9 @@ static void report_events(int seconds)
            (double)load_quantile(latency, latency_count, 0.99) / 1e6,
            (double)load_quantile(latency, latency_count, 1) / 1e6);
     if (late > 0)
-        load_broken("%llu events came after 50 ms", (unsigned long long)late);
+        load_broken(
+            "%llu events came after 50 ms, the last of them sent %.2f s after the beginning",
+            (unsigned long long)late, (double)(last_late_ns - started_ns) / 1e9);
     if (lost_events > 0)
         load_broken("%llu events were lost or out of order", (unsigned long long)lost_events);
     if (latency_count < expected * 9 / 10)
