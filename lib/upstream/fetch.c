@@ -106,6 +106,7 @@ static void forget_connection(struct upstream_fetch *f)
 {
     if (f->socket == NULL)
         return;
+    CHECK(f->socket->fetch == f);
     f->socket->fetch = NULL;
     f->socket->idle_since_ms = now_ms(f);
     f->socket = NULL;
@@ -343,6 +344,10 @@ static int on_request(void *user, char *peer_ip, char *local_ip, int peer_port, 
         fail(f, UPSTREAM_FAILED_CONNECT, "the connection was reset as soon as it was made");
         return CURL_PREREQFUNC_ABORT;
     }
+    /* libcurl gives a connection on as soon as an answer is whole, before we hear that its fetch
+     * has ended */
+    if (s->fetch != NULL)
+        forget_connection(s->fetch);
     if (f->sent >= f->sends_granted && !take_retry(f, UPSTREAM_FAILED_CLOSED)) {
         fail(f, UPSTREAM_FAILED_CLOSED, "the connection ended without an answer");
         return CURL_PREREQFUNC_ABORT;

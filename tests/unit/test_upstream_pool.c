@@ -3,11 +3,12 @@
 #include "upstream_world.h"
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/metrics.h"
-#include "upstream/retry.h"
+#include "upstream/upstream_priv.h"
 
 static const char *const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
@@ -159,6 +160,40 @@ static void test_stray_bytes_are_nobodys_answer(void **state)
         world_pass(100);
     }
     assert_int_equal(origin_connections(world.origin), 3);
+    world_stop();
+}
+
+static void serve_two(struct origin_conn *c, void *user)
+{
+    (void)user;
+    if (origin_read(c) && origin_wait_gate(c) && origin_say(c, ok) && origin_read(c))
+        origin_say(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nho");
+    origin_wait_end(c);
+}
+
+/* libcurl gives a connection on before we hear that the fetch that had it has ended. */
+static void test_a_connection_goes_straight_to_the_next(void **state)
+{
+    struct client first = {0}, second = {0};
+    struct pollfd answer;
+
+    (void)state;
+    world_start(serve_two, NULL);
+    assert_int_equal(client_start(&first, get_request("/1")), ERR_OK);
+    world_wait_requests(1);
+    origin_open_gate(world.origin);
+    answer = (struct pollfd){.fd = world.upstream->epoll, .events = POLLIN};
+    assert_int_equal(poll(&answer, 1, PATIENCE_MS), 1);
+    assert_int_equal(client_start(&second, get_request("/2")), ERR_OK);
+    client_wait(&first);
+    client_wait(&second);
+    must_be(&first, UPSTREAM_OK);
+    must_be(&second, UPSTREAM_OK);
+    must_have_body(&second, "ho");
+    assert_int_equal(origin_connections(world.origin), 1);
+    assert_int_equal(atomic_load(&world.target->sockets), 0);
+    client_release(&first);
+    client_release(&second);
     world_stop();
 }
 
@@ -660,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_what_is_not_idempotent_is_sent_once),
         cmocka_unit_test(test_an_ended_connection_is_not_used),
         cmocka_unit_test(test_stray_bytes_are_nobodys_answer),
+        cmocka_unit_test(test_a_connection_goes_straight_to_the_next),
         cmocka_unit_test(test_no_answer_at_all),
         cmocka_unit_test(test_retries_have_a_budget),
         cmocka_unit_test(test_a_body_that_breaks_is_not_asked_for_again),
