@@ -11,6 +11,8 @@
  * - The decoded head is held to RFC 9113 section 8.3: what is wrong gets a 400, 413 or 431 on its
  * stream, with a reason.  libh2o itself answers a body over the limit with REFUSED_STREAM, which
  * clients repeat.
+ * - The request id of a response goes out as a literal that is not indexed: in the dynamic table it
+ * would push out what repeats, and libh2o walks that table for each field.
  * - Cookie crumbs are joined (section 8.2.3); fields in trailers are dropped, as they could not be
  * told apart from those of the head.
  */
@@ -31,7 +33,8 @@ struct h2_frame {
     const uint8_t *payload;
 };
 
-enum { FRAME_DATA = 0, FRAME_GOAWAY = 7, FRAME_LAST_KNOWN = 9, FRAME_END_STREAM = 1 };
+enum { FRAME_DATA = 0, FRAME_GOAWAY = 7, FRAME_CONTINUATION = 9, FRAME_LAST_KNOWN = 9 };
+enum { FRAME_END_STREAM = 1, FRAME_END_HEADERS = 4, FRAME_HEAD_BYTES = 9 };
 
 typedef ssize_t frame_fn(struct h2_frame *frame, const uint8_t *src, size_t len,
                          const void *host_settings, const char **err_desc);
@@ -40,6 +43,10 @@ typedef int headers_fn(h2o_req_t *req, void *table, const uint8_t *src, size_t l
                        const char **err_desc);
 typedef void accept_fn(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval connected_at);
 typedef void error_fn(h2o_req_t *req, int status, const char *reason, const char *body, int flags);
+typedef void flatten_fn(h2o_buffer_t **buf, void *table, uint32_t stream_id, size_t max_frame_size,
+                        h2o_res_t *res, h2o_timestamp_t *ts, const h2o_iovec_t *server_name,
+                        size_t content_length);
+flatten_fn h2o_hpack_flatten_response;
 frame_fn h2o_http2_decode_frame;
 headers_fn h2o_hpack_parse_headers;
 accept_fn h2o_http2_accept;
@@ -48,6 +55,7 @@ static frame_fn *original_frame;
 static headers_fn *original_headers;
 static accept_fn *original_accept;
 static error_fn *original_error;
+static flatten_fn *original_flatten;
 
 /* Told apart by address in h2o_send_error_generic(). */
 static const char too_large[] = "the request body is larger than the limit\n";
@@ -329,6 +337,64 @@ int h2o_hpack_parse_headers(h2o_req_t *req, void *table, const uint8_t *src, siz
     return H2O_HTTP2_ERROR_INVALID_HEADER_CHAR; /* answered at once, not waiting for the body */
 }
 
+/* Append a field to the header block that begins at `at` and ends the buffer. */
+static void append_literal(h2o_buffer_t **buf, size_t at, uint32_t stream_id, size_t max_frame_size,
+                           struct slice name, struct slice value)
+{
+    size_t bytes = 3 + name.n + value.n, length;
+    uint8_t *frame, *to = (uint8_t *)h2o_buffer_reserve(buf, FRAME_HEAD_BYTES + bytes).base;
+
+    for (;; at += FRAME_HEAD_BYTES + length) { /* the last of HEADERS and its CONTINUATIONs */
+        frame = (uint8_t *)(*buf)->bytes + at;
+        length = (size_t)frame[0] << 16 | (size_t)frame[1] << 8 | frame[2];
+        if ((frame[4] & FRAME_END_HEADERS) != 0)
+            break;
+    }
+    if (length + bytes > max_frame_size) {
+        frame[4] = (uint8_t)(frame[4] & ~FRAME_END_HEADERS);
+        frame = to;
+        length = 0;
+        frame[3] = FRAME_CONTINUATION;
+        frame[4] = FRAME_END_HEADERS;
+        for (unsigned i = 0; i < 4; i++)
+            frame[5 + i] = (uint8_t)(stream_id >> (24 - 8 * i));
+        to += FRAME_HEAD_BYTES;
+    }
+    length += bytes;
+    for (unsigned i = 0; i < 3; i++)
+        frame[i] = (uint8_t)(length >> (16 - 8 * i));
+    *to++ = 0; /* RFC 7541 section 6.2.2 */
+    *to++ = (uint8_t)name.n;
+    memcpy(to, name.p, name.n);
+    to += name.n;
+    *to++ = (uint8_t)value.n;
+    memcpy(to, value.p, value.n);
+    (*buf)->size = (size_t)((char *)to + value.n - (*buf)->bytes);
+}
+
+void h2o_hpack_flatten_response(h2o_buffer_t **buf, void *table, uint32_t stream_id,
+                                size_t max_frame_size, h2o_res_t *res, h2o_timestamp_t *ts,
+                                const h2o_iovec_t *server_name, size_t content_length)
+{
+    size_t at = (*buf)->size, count = res->headers.size;
+    struct slice name = {0}, value = {0};
+
+    if (count > 0) {
+        name = slice_of_iovec(*res->headers.entries[count - 1].name);
+        value = slice_of_iovec(res->headers.entries[count - 1].value);
+    }
+    /* where it is, response_fields_local() put it last; lengths under 127 are one byte */
+    if (!slice_eq(name, SLICE("x-request-id")) || value.n >= 127) {
+        original_flatten(buf, table, stream_id, max_frame_size, res, ts, server_name,
+                         content_length);
+        return;
+    }
+    res->headers.size--;
+    original_flatten(buf, table, stream_id, max_frame_size, res, ts, server_name, content_length);
+    res->headers.size++;
+    append_literal(buf, at, stream_id, max_frame_size, name, value);
+}
+
 void h2o_send_error_generic(h2o_req_t *req, int status, const char *reason, const char *body,
                             int flags)
 {
@@ -357,10 +423,12 @@ void guard_h2_check(void)
     guard_check_one("h2o_http2_decode_frame", (void *)h2o_http2_decode_frame);
     guard_check_one("h2o_hpack_parse_headers", (void *)h2o_hpack_parse_headers);
     guard_check_one("h2o_send_error_generic", (void *)h2o_send_error_generic);
+    guard_check_one("h2o_hpack_flatten_response", (void *)h2o_hpack_flatten_response);
     original_accept = (accept_fn *)guard_original("h2o_http2_accept");
     original_frame = (frame_fn *)guard_original("h2o_http2_decode_frame");
     original_headers = (headers_fn *)guard_original("h2o_hpack_parse_headers");
     original_error = (error_fn *)guard_original("h2o_send_error_generic");
+    original_flatten = (flatten_fn *)guard_original("h2o_hpack_flatten_response");
     /* libh2o skips Host in HTTP/2; then nobody could compare it with :authority */
     H2O_TOKEN_HOST->http2_should_reject = 0;
 }

@@ -10,7 +10,6 @@
 #include "base/limits.h"
 #include "base/metrics.h"
 #include "http/url.h"
-#include "purge/purge.h"
 #include "server/accesslog.h"
 #include "server/listener.h"
 
@@ -386,39 +385,10 @@ static bool read_fields(struct server_request *r)
     return true;
 }
 
-/* Has it been through this cluster already?  Its id is in CDN-Loop then (RFC 8586). */
-static bool is_loop(const struct server_request *r)
-{
-    const struct http_field *f = http_fields_find(&r->fields, SLICE("cdn-loop"));
-    char id[20];
-    struct slice ours;
-
-    if (f == NULL)
-        return false;
-    ours = (struct slice){id, (size_t)snprintf(id, sizeof(id), "%016llx",
-                                               (unsigned long long)purge_cluster_id(
-                                                   server_purge(r->worker->server)))};
-    for (; f != NULL; f = http_fields_next(&r->fields, f)) {
-        struct slice rest = f->value, member;
-
-        while (http_list_next(&rest, &member, NULL))
-            if (slice_eq(slice_trim(slice_head(member, slice_index(member, ';'))), ours))
-                return true;
-    }
-    return false;
-}
-
 static bool fields_are_refused(struct server_request *r)
 {
     struct slice type = http_fields_value(&r->fields, SLICE("content-type"));
 
-    if (is_loop(r)) {
-        metrics_add(METRIC_ORIGIN_LOOPS, 1);
-        log_warn("%s: a request came back to us: the origin's name or its own proxy leads here",
-                 r->site->name);
-        refuse(r, 508, "loop", "this request has been here before: the origin points back at us\n");
-        return true;
-    }
     if (slice_eq_nocase(slice_head(type, 16), SLICE("application/grpc"))) {
         refuse(r, 501, "grpc", "gRPC is not served here: it needs trailers\n");
         return true;

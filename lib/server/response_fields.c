@@ -116,9 +116,12 @@ static bool is_made_anew(const struct server_request *r, struct slice name)
  */
 static bool is_sound(struct slice value)
 {
-    for (size_t i = 0; i < value.n; i++)
-        if (value.p[i] == '\r' || value.p[i] == '\n' || value.p[i] == '\0')
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char)value.p[i];
+
+        if (c <= '\r' && (c == '\r' || c == '\n' || c == '\0'))
             return false;
+    }
     return true;
 }
 
