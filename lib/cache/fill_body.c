@@ -14,6 +14,7 @@ enum {
     SMALL_BLOCK_BYTES = 4096,  /* of what comes in small pieces and is not stored: event streams */
     RECHECK_READERS_MS = 1000,
     BEHIND_BYTES = LIMIT_UNBACKED_BYTES * 3 / 4,
+    TARGET_LOGGED_BYTES = 200,
 };
 
 static bool add_piece(struct fill *f, struct block *b)
@@ -291,7 +292,9 @@ void fill__on_done(void *user, enum response_failure failure, bool whole, const 
         finish(f);
         return;
     }
-    log_warn("%s: %.*s: %s", f->rq.site->name, (int)(f->rq.target.n < 200 ? f->rq.target.n : 200),
-             f->rq.target.p, text);
+    /* without the query, in which secrets may be */
+    log_warn("%s: %.*s: %s", f->rq.site->name,
+             (int)slice_index(slice_head(f->rq.target, TARGET_LOGGED_BYTES), '?'), f->rq.target.p,
+             text);
     fill__give_up(f, failure == RESPONSE_CAME ? RESPONSE_UNREACHABLE : failure);
 }
