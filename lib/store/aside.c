@@ -13,7 +13,8 @@
 
 enum { PATH_BYTES_MAX = 4096 };
 
-#define ASIDE ".old-"
+#define ASIDE   ".old-"
+#define DAMAGED "/DAMAGED"
 
 enum err store__move_aside(const char *dir)
 {
@@ -85,4 +86,27 @@ bool store__has_leftovers(const char *dir)
 void store__remove_leftovers(const char *dir)
 {
     each(dir, remove_one);
+}
+
+static bool damaged_path(const char *dir, char path[PATH_BYTES_MAX])
+{
+    int n = snprintf(path, PATH_BYTES_MAX, "%s" DAMAGED, dir);
+
+    return n > 0 && n < PATH_BYTES_MAX;
+}
+
+void store__mark_damaged(const char *dir)
+{
+    char path[PATH_BYTES_MAX];
+    int fd = damaged_path(dir, path) ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+    if (fd >= 0)
+        close(fd);
+}
+
+bool store__is_damaged(const char *dir)
+{
+    char path[PATH_BYTES_MAX];
+
+    return damaged_path(dir, path) && access(path, F_OK) == 0;
 }

@@ -143,7 +143,9 @@ static enum err open_once(struct store *s, const char **out_why)
     s->state = (struct store_state){0};
     if (e == ERR_OK)
         e = table_open(&opt, &s->table);
-    if (e == ERR_OK && larger)
+    if (e == ERR_OK && store__is_damaged(s->dir))
+        *out_why = "its files were found damaged";
+    else if (e == ERR_OK && larger)
         *out_why = "store.size was made smaller than its file";
     else if (e == ERR_OK)
         e = use_table(s, out_why);

@@ -174,6 +174,10 @@ enum store_verdict store__verdict(const struct store *s, const struct store_stam
 NODISCARD enum err store__move_aside(const char *dir);
 NODISCARD bool store__has_leftovers(const char *dir);
 void store__remove_leftovers(const char *dir);
+/* LMDB found its own pages wrong: it goes on serving what can be read, and the next open begins
+ * anew. */
+void store__mark_damaged(const char *dir);
+NODISCARD bool store__is_damaged(const char *dir);
 
 /* queue.c */
 void store__send(struct store *s, struct store_message *m);

@@ -271,6 +271,8 @@ static void stop_writing(struct store *s, enum err e)
         log_error("store: %s: cannot write: %s: objects are served without being stored; trying "
                   "again every second",
                   s->dir, e == ERR_IO ? strerror(why) : err_name(e));
+    if (e == ERR_CORRUPT)
+        store__mark_damaged(s->dir); /* the next start begins anew */
     s->probe_at_ms = clock_mono_ms() + HOUSEKEEP_MS;
     refuse_pending(s, e);
 }
@@ -445,6 +447,12 @@ static void run_one(struct store *s)
         e = fill(s, &end);
     if (e == ERR_OK && s->pending == end && !s->tx->is_changed) {
         table_abort(&s->tx->w); /* a look, and nothing to do */
+        return;
+    }
+    if (e == ERR_OK && !s->tx->is_changed) {
+        /* refusals and the like: nothing that the disk need wait for */
+        table_abort(&s->tx->w);
+        on_success(s, end);
         return;
     }
     if (e == ERR_OK)

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "store/record.h"
+#include "store/store_priv.h"
 #include "store_dir.h"
 
 enum { MAP_BYTES = 64 << 20 };
@@ -165,6 +165,16 @@ static void test_files_that_are_no_store_are_begun_anew(void **state)
     for (int i = 0; i < 8192; i++)
         fputc('x', f);
     fclose(f);
+    assert_begun_anew(&opt);
+}
+
+static void test_a_store_marked_as_damaged_is_begun_anew(void **state)
+{
+    struct store_options opt = store_options_of(MAP_BYTES);
+
+    (void)state;
+    fill_one();
+    store__mark_damaged(store_path);
     assert_begun_anew(&opt);
 }
 
@@ -334,6 +344,7 @@ int main(void)
         T(test_a_store_of_another_version_is_begun_anew),
         T(test_a_damaged_description_is_begun_anew),
         T(test_files_that_are_no_store_are_begun_anew),
+        T(test_a_store_marked_as_damaged_is_begun_anew),
         T(test_a_store_made_smaller_is_begun_anew),
         T(test_what_a_crash_left_of_an_old_store_is_removed),
         T(test_a_second_process_is_told_who_has_it),
