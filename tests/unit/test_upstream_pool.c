@@ -45,8 +45,8 @@ static void test_connections_are_not_kept(void **state)
     static const char *const row[] = {
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
         "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi",
-        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
         "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 2\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\nKeep-Alive: max=5, TIMEOUT=0\r\nContent-Length: 2\r\n\r\nhi",
