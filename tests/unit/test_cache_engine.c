@@ -359,6 +359,24 @@ static bool is_hit(struct world *w, const char *target, const char *fields)
     return hit;
 }
 
+static bool count_row(void *user, const struct store_row *row)
+{
+    *(unsigned *)user += !row->is_marker && slice_eq(row->stamp.purge_url, SLICE(HOST "/a"));
+    return true;
+}
+
+/* Rows of /a, its marker aside. */
+static unsigned rows_of_a(struct world *w)
+{
+    struct store_reader *r;
+    unsigned rows = 0;
+
+    assert_int_equal(store_reader_new(w->store, &r), ERR_OK);
+    assert_int_equal(store_walk(r, SLICE(HOST), count_row, &rows), ERR_OK);
+    store_reader_free(r);
+    return rows;
+}
+
 static void change(struct world *w, const char *method, int status, const char *fields)
 {
     struct asker a;
@@ -406,6 +424,7 @@ static void test_unsafe_methods_invalidate(void **state)
             assert_int_equal(is_hit(w, "/b", ""), row[i].b);
             world_settle(w);
         }
+        assert_int_equal(rows_of_a(w), row[i].a ? 2 : 0);
         world_purge(w, PURGE_ALL, "", false);
     }
 }
