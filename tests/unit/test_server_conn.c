@@ -66,7 +66,7 @@ static void wait_for_stall(int fd)
 {
     int before = -1, now = 0, still = 0;
 
-    while (still < 20) {
+    while (still < 100) { /* a busy machine makes pauses too */
         ioctl(fd, FIONREAD, &now);
         still = now == before && now > 0 ? still + 1 : 0;
         before = now;
