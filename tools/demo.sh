@@ -76,7 +76,7 @@ die() {
     exit 1
 }
 
-# ---- what is started, and its end ----
+# ---- what is started, and its end: in sessions of their own, so that Ctrl-C is ours alone ----
 
 stop() { # SIGNAL PID: send it and wait for the end
     [ -n "$2" ] || return 0
@@ -237,7 +237,7 @@ answers() { curl -so /dev/null --max-time 2 "$1"; }
 start_events() {
     mkfifo "$dir/hold"
     exec {drop_fd}<>"$dir/hold" # held open by us alone: it ends when we do, however that is
-    /usr/bin/python3 tools/demo/events.py <"$dir/hold" >"$dir/events.port" \
+    setsid /usr/bin/python3 tools/demo/events.py <"$dir/hold" >"$dir/events.port" \
         2>"$dir/events.log" {drop_fd}>&- &
     events_pid=$!
     wait_for 'the event stream' test -s "$dir/events.port"
@@ -250,7 +250,7 @@ start_origin() { # on the port that it had, or on a new one
         [ -n "${origin_port:-}" ] || origin_port=$(free_port)
         write_origin_config
         : >"$dir/origin-error.log"
-        "$nginx" -p "$dir/nginx" -c "$dir/origin.conf" -e "$dir/origin-error.log" 2>/dev/null {drop_fd}>&- &
+        setsid "$nginx" -p "$dir/nginx" -c "$dir/origin.conf" -e "$dir/origin-error.log" 2>/dev/null {drop_fd}>&- &
         origin_pid=$!
         until (: <"/dev/tcp/127.0.0.1/$origin_port") 2>/dev/null; do
             kill -0 $origin_pid 2>/dev/null || break
@@ -317,7 +317,7 @@ is_up() {
 
 start_edge() {
     [ ! -e "$dir/edge.log" ] || mv "$dir/edge.log" "$dir/edge.log.before"
-    "$B/selvage-edge" --config "$dir/edge.yaml" 2>"$dir/edge.stderr" {drop_fd}>&- &
+    setsid "$B/selvage-edge" --config "$dir/edge.yaml" 2>"$dir/edge.stderr" {drop_fd}>&- &
     edge_pid=$!
 }
 
@@ -565,13 +565,19 @@ show_drain() {
 stay() {
     cat <<TEXT
 
-It stays up until Ctrl-C.
-    page     $url/   (browsers do not know the authority: $dir/tls-made/ca.pem)
-    stream   $url/events/clock
-    content  $dir/www   origin's log: $dir/origin.log
-    tools    export PATH=$B:\$PATH SELVAGE_CONFIG=$SELVAGE_CONFIG CURL_HOME=$dir
-             curl -I $url/        selvage ls $url/
-             selvage explain $url/      selvage purge --all
+It stays up until Ctrl-C.  Pages for a browser, which does not know the authority and will say so
+($dir/tls-made/ca.pem):
+    $url/
+    $url/sqlite/atomiccommit.html
+The origin serves $dir/www and writes $dir/origin.log.
+For another shell:
+    export PATH=$B:\$PATH
+    export SELVAGE_CONFIG=$SELVAGE_CONFIG CURL_HOME=$dir
+    curl -I $url/
+    curl -N $url/events/clock
+    selvage ls $url/
+    selvage explain $url/
+    selvage purge --all
 TEXT
     wait "$edge_pid" # a signal ends it, and then us
     die "the edge has ended"
