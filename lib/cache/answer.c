@@ -209,6 +209,13 @@ static void answer_body(struct cache_exchange *x, struct cache_answer *a, const 
     deliver(x, a);
 }
 
+/* Anything that depends on validators or the length: most requests ask for nothing of the kind. */
+static bool has_condition(const struct cache_exchange *x)
+{
+    return x->facts.has_range || http_fields_find(x->rq.fields, SLICE("if-none-match")) != NULL ||
+           http_fields_find(x->rq.fields, SLICE("if-modified-since")) != NULL;
+}
+
 static void answer(struct cache_exchange *x, struct cache_answer *a, const struct material *m,
                    int64_t now_s)
 {
@@ -216,7 +223,7 @@ static void answer(struct cache_exchange *x, struct cache_answer *a, const struc
     struct http_range range;
 
     a->date_s = m->date_s;
-    if (m->as_it_is || m->head->status != 200) {
+    if (m->as_it_is || m->head->status != 200 || !has_condition(x)) {
         answer_body(x, a, m, NULL);
         return;
     }

@@ -80,7 +80,9 @@ static bool take_name(struct slice *s, const char *const *name, int count, int *
     for (int i = 0; i < count; i++) {
         struct slice want = slice_of(name[i]);
 
-        if (slice_eq_nocase(slice_head(*s, want.n), want)) {
+        /* most differ in the first letter already */
+        if (s->n >= want.n && (s->p[0] | 0x20) == (want.p[0] | 0x20) &&
+            slice_eq_nocase(slice_head(*s, want.n), want)) {
             *s = slice_from(*s, want.n);
             *out = i;
             return true;
@@ -169,10 +171,12 @@ bool http_date_parse(struct slice s, int64_t now_s, int64_t *out_s)
 {
     struct moment m;
 
-    if (parse_rfc850(s, &m))
+    /* nobody sends the other two any more; no text is of two forms */
+    if (!parse_imf(s, &m) && !parse_asctime(s, &m)) {
+        if (!parse_rfc850(s, &m))
+            return false;
         add_century(&m, now_s);
-    else if (!parse_imf(s, &m) && !parse_asctime(s, &m))
-        return false;
+    }
     if (!is_valid(&m))
         return false;
     *out_s = seconds_of(&m);

@@ -11,8 +11,8 @@
  * - The decoded head is held to RFC 9113 section 8.3: what is wrong gets a 400, 413 or 431 on its
  * stream, with a reason.  libh2o itself answers a body over the limit with REFUSED_STREAM, which
  * clients repeat.
- * - The request id of a response goes out as a literal that is not indexed: in the dynamic table it
- * would push out what repeats, and libh2o walks that table for each field.
+ * - Age, Cache-Status and the request id of a response go out as literals that are not indexed: in
+ * the dynamic table they would push out what repeats, and libh2o walks all of it for each field.
  * - Cookie crumbs are joined (section 8.2.3); fields in trailers are dropped, as they could not be
  * told apart from those of the head.
  */
@@ -35,6 +35,7 @@ struct h2_frame {
 
 enum { FRAME_DATA = 0, FRAME_GOAWAY = 7, FRAME_CONTINUATION = 9, FRAME_LAST_KNOWN = 9 };
 enum { FRAME_END_STREAM = 1, FRAME_END_HEADERS = 4, FRAME_HEAD_BYTES = 9 };
+enum { LENGTH_BYTE_MAX = 127 }; /* below it, a string's length is one byte of HPACK */
 
 typedef ssize_t frame_fn(struct h2_frame *frame, const uint8_t *src, size_t len,
                          const void *host_settings, const char **err_desc);
@@ -337,6 +338,13 @@ int h2o_hpack_parse_headers(h2o_req_t *req, void *table, const uint8_t *src, siz
     return H2O_HTTP2_ERROR_INVALID_HEADER_CHAR; /* answered at once, not waiting for the body */
 }
 
+/* Of fields that are ours; what differs from answer to answer. */
+static bool differs_each_time(struct slice name)
+{
+    return slice_eq(name, SLICE("age")) || slice_eq(name, SLICE("cache-status")) ||
+           slice_eq(name, SLICE("x-request-id"));
+}
+
 /* Append a field to the header block that begins at `at` and ends the buffer. */
 static void append_literal(h2o_buffer_t **buf, size_t at, uint32_t stream_id, size_t max_frame_size,
                            struct slice name, struct slice value)
@@ -376,23 +384,26 @@ void h2o_hpack_flatten_response(h2o_buffer_t **buf, void *table, uint32_t stream
                                 size_t max_frame_size, h2o_res_t *res, h2o_timestamp_t *ts,
                                 const h2o_iovec_t *server_name, size_t content_length)
 {
-    size_t at = (*buf)->size, count = res->headers.size;
-    struct slice name = {0}, value = {0};
+    enum { HELD_MAX = 3 };
+    size_t at = (*buf)->size, kept = 0, held_count = 0;
+    h2o_header_t held[HELD_MAX];
 
-    if (count > 0) {
-        name = slice_of_iovec(*res->headers.entries[count - 1].name);
-        value = slice_of_iovec(res->headers.entries[count - 1].value);
+    for (size_t i = 0; i < res->headers.size; i++) {
+        h2o_header_t *f = &res->headers.entries[i];
+
+        if (held_count < HELD_MAX && f->value.len < LENGTH_BYTE_MAX &&
+            differs_each_time(slice_of_iovec(*f->name)))
+            held[held_count++] = *f;
+        else
+            res->headers.entries[kept++] = *f;
     }
-    /* where it is, response_fields_local() put it last; lengths under 127 are one byte */
-    if (!slice_eq(name, SLICE("x-request-id")) || value.n >= 127) {
-        original_flatten(buf, table, stream_id, max_frame_size, res, ts, server_name,
-                         content_length);
-        return;
-    }
-    res->headers.size--;
+    res->headers.size = kept;
     original_flatten(buf, table, stream_id, max_frame_size, res, ts, server_name, content_length);
-    res->headers.size++;
-    append_literal(buf, at, stream_id, max_frame_size, name, value);
+    for (size_t i = 0; i < held_count; i++) {
+        append_literal(buf, at, stream_id, max_frame_size, slice_of_iovec(*held[i].name),
+                       slice_of_iovec(held[i].value));
+        res->headers.entries[res->headers.size++] = held[i];
+    }
 }
 
 void h2o_send_error_generic(h2o_req_t *req, int status, const char *reason, const char *body,
