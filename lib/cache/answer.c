@@ -249,7 +249,7 @@ void answer_from_store(struct cache_exchange *x, const struct head *h, enum cach
                        const struct cache_status *status)
 {
     const struct store_hit *hit = &x->lookup.hit;
-    struct clock_moment now = clock_now();
+    struct clock_moment now = x->now;
     struct material m = {
         .head = h,
         .bytes = hit->body_bytes,
@@ -282,7 +282,7 @@ void answer_from_fill(struct cache_exchange *x, const struct fill_result *r)
 {
     struct clock_moment now = clock_now();
     struct material m = {
-        .head = &r->head,
+        .head = x->leads ? &r->head : &r->shared,
         .bytes = r->body_bytes,
         .source = r->has_body ? BODY_FILL : BODY_NONE,
         .as_it_is = x->is_pass,

@@ -93,7 +93,8 @@ struct cache_exchange {
     struct rule_facts rule;
     struct lookup lookup;
     struct request_decision decision;
-    uint64_t stored_before; /* cache->stored when the look-up began */
+    struct clock_moment now; /* of the last look-up: an answer from the store is as old as then */
+    uint64_t stored_before;  /* cache->stored when the look-up began */
     bool is_pass;
     bool answered;
     unsigned attempts; /* fills that were joined and could not be shared */

@@ -13,15 +13,14 @@ static void settle_reason(struct cache_exchange *x)
 enum err engine_look(struct cache_exchange *x)
 {
     struct cache *c = x->worker->cache;
-    struct clock_moment now;
     enum err e;
 
     lookup_release(c, &x->lookup);
     x->stored_before = atomic_load_explicit(&c->stored, memory_order_acquire);
     e = lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host, x->rq.target,
                    x->rq.fields, x->rq.arena, &x->lookup);
-    now = clock_now();
-    decide_request(&x->facts, &x->lookup.facts, &x->rule, c->role.may_serve_swr, &now,
+    x->now = clock_now();
+    decide_request(&x->facts, &x->lookup.facts, &x->rule, c->role.may_serve_swr, &x->now,
                    &x->decision);
     settle_reason(x);
     return e;

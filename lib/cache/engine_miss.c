@@ -255,8 +255,9 @@ static void from_freshened(struct cache_exchange *x, const struct fill_result *r
     }
     status.ttl_s = r->head.freshness.lifetime_s - freshness_age_s(&r->head.freshness, &now);
     status.stored = !r->decision.drops_stored;
+    x->now = now;
     x->reason = REASON_FRESHENED;
-    answer_from_store(x, &r->head, VERDICT_REVALIDATED, &status);
+    answer_from_store(x, x->leads ? &r->head : &r->shared, VERDICT_REVALIDATED, &status);
 }
 
 static void came(struct cache_exchange *x, const struct fill_result *r)
