@@ -1,6 +1,5 @@
 /* Bytes come: into blocks, to readers and to the store, at the pace that both allow; and their end.
  */
-#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -196,50 +195,17 @@ bool fill__on_body(void *user, const char *p, size_t n)
 
 /* ---- the end of the body ---- */
 
-/* no-cache="a, b": the rest may be used again, these may not (RFC 9111 section 5.2.2.4).  *items is
- * the caller's to free. */
-static bool without_no_cache_fields(const struct fill_result *r, struct head *out,
-                                    struct http_field **items)
-{
-    struct slice rest = r->facts.cc.no_cache_fields, name;
-
-    *out = r->head;
-    *items = NULL;
-    if (rest.p == NULL)
-        return true;
-    *items = malloc((r->head.fields.count + 1) * sizeof(**items));
-    if (*items == NULL)
-        return false;
-    out->fields.count = 0;
-    out->fields.item = *items;
-    for (size_t i = 0; i < r->head.fields.count; i++) {
-        bool named = false;
-
-        rest = r->facts.cc.no_cache_fields;
-        while (http_list_next(&rest, &name, NULL))
-            named |= slice_eq_nocase(name, r->head.fields.item[i].name);
-        if (!named)
-            (*items)[out->fields.count++] = r->head.fields.item[i];
-    }
-    return true;
-}
-
 /* False when it cannot be stored after all. */
 static bool publish(struct fill *f)
 {
     struct fill_result *r = &f->result;
-    struct head stored;
-    struct http_field *items;
     struct buf head, marker;
     struct store_record rec = {.key = fill__key_of(f, r->variant), .stamp = r->stamp};
     bool ok;
 
     buf_init(&head, LIMIT_RECORD_BYTES);
     buf_init(&marker, LIMIT_HEAD_BYTES);
-    ok = without_no_cache_fields(r, &stored, &items);
-    if (ok)
-        head_encode(&stored, clock_boot(), &head);
-    free(items);
+    head_encode(&r->shared, clock_boot(), &head);
     if (r->variant != 0)
         variant_marker(r->head.vary, r->facts.received.wall_ms / 1000, &marker);
     if (f->bytes_in > 0 && f->bytes_in <= LIMIT_INLINE_BODY_BYTES) {
@@ -251,7 +217,7 @@ static bool publish(struct fill *f)
     }
     rec.head = buf_slice(&head);
     rec.marker = buf_slice(&marker);
-    ok = ok && !head.failed && !marker.failed;
+    ok = !head.failed && !marker.failed;
     if (ok)
         store_put_publish(&f->put, &rec, f->bytes_in);
     else

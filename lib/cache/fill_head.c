@@ -261,6 +261,35 @@ static enum err freshen(struct fill *f, struct fill_result *r)
     return ERR_OK;
 }
 
+static bool is_named(struct slice list, struct slice name)
+{
+    struct slice member;
+
+    while (http_list_next(&list, &member, NULL))
+        if (slice_eq_nocase(member, name))
+            return true;
+    return false;
+}
+
+/* no-cache="a, b": the rest may be used again, these may not (RFC 9111 section 5.2.2.4). */
+static enum err make_shared(struct fill *f, struct fill_result *r)
+{
+    const struct http_fields *all = &r->head.fields;
+    struct http_field *items;
+
+    r->shared = r->head;
+    if (r->facts.cc.no_cache_fields.p == NULL)
+        return ERR_OK;
+    items = arena_alloc(&f->arena, (all->count + 1) * sizeof(*items));
+    if (items == NULL)
+        return ERR_LIMIT;
+    r->shared.fields = (struct http_fields){.item = items, .capacity = all->count + 1};
+    for (size_t i = 0; i < all->count; i++)
+        if (!is_named(r->facts.cc.no_cache_fields, all->item[i].name))
+            items[r->shared.fields.count++] = all->item[i];
+    return ERR_OK;
+}
+
 /* False when there is nothing to keep. */
 bool fill__store_freshened(struct fill *f)
 {
@@ -274,7 +303,7 @@ bool fill__store_freshened(struct fill *f)
         return false;
     }
     buf_init(&head, LIMIT_RECORD_BYTES);
-    head_encode(&r->head, clock_boot(), &head);
+    head_encode(&r->shared, clock_boot(), &head);
     ok = !head.failed;
     if (ok) {
         fill__ref(f);
@@ -350,6 +379,8 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
         }
         if (r.decision.action == RESPONSE_FRESHEN)
             e = freshen(f, &r);
+        if (e == ERR_OK)
+            e = make_shared(f, &r);
     }
     if (e != ERR_OK) {
         log_error("%s: the origin's head is too large to keep", f->rq.site->name);

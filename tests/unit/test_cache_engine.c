@@ -621,6 +621,51 @@ static void test_qualified_no_cache_keeps_the_rest(void **state)
     asker_release(&a);
 }
 
+/* Who waited is not the one for whom the origin wrote them; nor is who comes after a 304 that
+ * brought them again. */
+static void test_qualified_no_cache_is_for_the_first_alone(void **state)
+{
+    static const char fields[] = "cache-control: max-age=60, no-cache=\"x-own\"\netag: \"1\"\n"
+                                 "x-own: 1\nx-other: 2\n";
+    struct world *w = *state;
+    struct asker a, b;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    ask(w, 0, &b, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 1);
+    fake_fetch_answer(world_last(w, 0), 200, fields, "hello");
+    world_drain(w);
+    asker_got(&a, 200, "hello");
+    asker_got(&b, 200, "hello");
+    assert_string_equal(asker_field(&a, "x-own"), "1");
+    assert_null(asker_field(&b, "x-own"));
+    assert_string_equal(asker_field(&b, "x-other"), "2");
+    asker_release(&a);
+    asker_release(&b);
+    world_settle(w);
+
+    world_put(w, "/b", "", 200, "cache-control: max-age=10\nage: 15\netag: \"1\"\n", "hello");
+    ask(w, 0, &a, "GET", "/b", "");
+    ask(w, 0, &b, "GET", "/b", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 3);
+    fake_fetch_answer(world_last(w, 0), 304, fields, "");
+    world_drain(w);
+    asker_got(&a, 200, "hello");
+    asker_got(&b, 200, "hello");
+    assert_string_equal(asker_field(&a, "x-own"), "1");
+    assert_null(asker_field(&b, "x-own"));
+    asker_release(&a);
+    asker_release(&b);
+    world_settle(w);
+    ask(w, 0, &a, "GET", "/b", "");
+    asker_got(&a, 200, "hello");
+    assert_null(asker_field(&a, "x-own"));
+    assert_string_equal(asker_field(&a, "x-other"), "2");
+    asker_release(&a);
+}
+
 static void test_variants_side_by_side(void **state)
 {
     struct world *w = *state;
@@ -871,6 +916,7 @@ int main(void)
         WORLD(test_what_is_not_stored),
         WORLD(test_a_body_that_only_the_close_ends_is_not_stored),
         WORLD(test_qualified_no_cache_keeps_the_rest),
+        WORLD(test_qualified_no_cache_is_for_the_first_alone),
         WORLD(test_variants_side_by_side),
         WORLD(test_a_coding_is_for_those_who_take_it),
         WORLD(test_204_and_empty),
