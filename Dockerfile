@@ -26,7 +26,7 @@ RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-ins
         ca-certificates curl libh2o-evloop0.13 liblmdb0 libssl3 libcurl4 libyaml-0-2 libxxhash0 \
         libjansson4 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --user-group --home-dir /var/lib/selvage --shell /usr/sbin/nologin selvage \
+    && useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/selvage --shell /usr/sbin/nologin selvage \
     && install -d -o selvage -g selvage -m 700 /var/lib/selvage \
     && install -d /etc/selvage
 COPY --from=build /build/selvage-edge /usr/local/sbin/
