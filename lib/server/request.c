@@ -226,6 +226,8 @@ static struct server_request *request_new(h2o_req_t *req)
 
 static void refuse(struct server_request *r, int status, const char *reason, const char *text)
 {
+    if (status == 400) /* who sends that may mean something else by the bytes behind it too */
+        r->req->http1_is_persistent = 0;
     response_local(r, &(struct local_answer){
                           .status = status,
                           .reason = reason,
