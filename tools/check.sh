@@ -100,19 +100,23 @@ layers() {
     result "$rc" layers_test "$dir/log"
 }
 
+# number LINE WORD: the one that stands before the word, or 0
+number() {
+    n=$(say "$1" | grep -oE "[0-9]+ $2" | head -1)
+    say "$((${n%% *} + 0))"
+}
+
 # pytest ARGUMENT...: its own summary is the count
 pytest() {
     rc=0
     # shellcheck disable=SC2086
     /usr/bin/python3 -m pytest -q "$@" tests/e2e >"$dir/log" 2>&1 || rc=$?
     cat "$dir/log"
-    last=$(grep -E '^(=+ )?[0-9]+ (passed|failed|error|skipped|deselected)' "$dir/log" | tail -1)
-    p=$(say "$last" | sed -n 's/.*\b\([0-9]*\) passed.*/\1/p')
-    f=$(say "$last" | sed -n 's/.*\b\([0-9]*\) failed.*/\1/p')
-    e=$(say "$last" | sed -n 's/.*\b\([0-9]*\) errors\{0,1\}.*/\1/p')
-    f=$((${f:-0} + ${e:-0}))
+    last=$(grep -E '^(=+ )?[0-9]+ (passed|failed|errors?|skipped|deselected)\b.* in [0-9.]+s' "$dir/log" | tail -1)
+    p=$(number "$last" passed)
+    f=$(($(number "$last" failed) + $(number "$last" error)))
     [ "$rc" = 0 ] || [ "$f" -gt 0 ] || f=1
-    passed=$((passed + ${p:-0}))
+    passed=$((passed + p))
     failed=$((failed + f))
 }
 

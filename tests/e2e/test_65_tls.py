@@ -1,12 +1,10 @@
 """TLS: who is who, which versions, which protocol; and port 80."""
 import socket
 import ssl
-import subprocess
 
 import pytest
 
-from testenv.client import H1, Reply, connect
-from testenv.wait import until
+from testenv.client import H1, connect
 
 
 def certificate_of(edge, sni, **more):

@@ -5,7 +5,6 @@ the failure, and the request that counts.
 """
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 

@@ -1,11 +1,9 @@
 """SIGHUP: the new configuration or the old one, never neither.  SIGTERM: what runs is finished."""
-import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from testenv.client import Closed
 from testenv.wait import until
 
 
@@ -64,7 +62,7 @@ def test_many_reloads_under_load(edge, origin):
 def test_the_drain_finishes_what_runs(edge, origin):
     page = origin.page("/x", b"x" * 1000)
     page.hold()
-    with edge.h1() as a, edge.h2() as b, ThreadPoolExecutor(2) as pool:
+    with edge.h1() as a, edge.h2() as b:
         a.send_request("/x")
         i = b.start("/x?2")
         page.wait_held(2)

@@ -1,7 +1,6 @@
 """Limits: what is refused, with which status, and that the next one is served."""
 import pytest
 
-from testenv.client import Closed
 from testenv.wait import until
 
 
@@ -55,6 +54,17 @@ def test_a_large_upload(make_edge, origin):
             pass
         assert c.read().status in (413, None)
     assert page.hits == 1
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_refusal_is_not_lost_to_a_reset(edge, plain):
+    """Who does not read before all is sent gets the answer nevertheless."""
+    for head, status in (("POST /up HTTP/1.1\r\nHost: www.test\r\nContent-Length: 4000000\r\n\r\n", 413),
+                         ("GET /x HTTP/1.1\r\nHost: www.test\r\nX-Long: ", 431)):
+        for _ in range(5):
+            with edge.h1(plain=plain) as c:
+                c.send(head + "x" * 3_000_000)
+                assert c.read().status == status
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])

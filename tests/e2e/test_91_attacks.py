@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from testenv.client import H2, Closed, connect
+from testenv.client import connect
 from testenv.wait import seconds, until
 
 OK = "GET /x HTTP/1.1\r\nHost: www.test\r\n\r\n"
@@ -79,6 +79,7 @@ CHUNKS = {
     "a size with 0x": "0x3\r\nabc\r\n0\r\n\r\n",
     "a size with a space": "3 \r\nabc\r\n0\r\n\r\n",
     "a huge size": "fffffffffffffffff\r\nabc\r\n0\r\n\r\n",
+    "an extension": "3;a=b\r\nabc\r\n0\r\n\r\n",
     "no size": "\r\nabc\r\n0\r\n\r\n",
     "an extension with a LF": "3;a\nb\r\nabc\r\n0\r\n\r\n",
     "an extension with a NUL": "3;a\0b\r\nabc\r\n0\r\n\r\n",
@@ -92,10 +93,7 @@ def test_smuggling(edge, origin, name):
     before = origin.hits
     with edge.h1(plain=True) as c:
         c.send(SMUGGLING[name] + "GET /smuggled HTTP/1.1\r\nHost: www.test\r\n\r\n")
-        try:
-            r = c.read()
-        except AssertionError:
-            raise
+        r = c.read()
         assert r.status in (400, 421, 431, 501, 505, None), r
         assert c.is_closed()
         assert not c.buffer
@@ -336,16 +334,6 @@ def test_unfinished_uploads(edge):
         c.s.close()
 
 
-@pytest.mark.long
-@pytest.mark.limit(300)
-def test_the_upload_flood(edge):
-    rss = edge.rss()
-    conns = uploads(edge, 10, 100, (8 << 20) - 16_384)
-    assert edge.rss() - rss < 100 << 20
-    served(edge)
-    del conns
-
-
 def closed_windows(edge, origin, connections, streams):
     body = b"z" * (1 << 20)
     origin.page("/mb", body, cache_control="max-age=600")
@@ -369,12 +357,6 @@ def closed_windows(edge, origin, connections, streams):
 
 def test_closed_windows(edge, origin):
     assert closed_windows(edge, origin, 10, 32) < 10 << 20
-
-
-@pytest.mark.long
-@pytest.mark.limit(300)
-def test_3200_closed_windows(edge, origin):
-    assert closed_windows(edge, origin, 100, 32) < 50 << 20
 
 
 @pytest.mark.limit(90)

@@ -3,7 +3,6 @@
 An answer that was cut is an answer too: `complete` tells, and nothing is raised.
 """
 import re
-import select
 import socket
 import ssl
 import time
