@@ -1,5 +1,6 @@
 /* Bytes come: into blocks, to readers and to the store, at the pace that both allow; and their end.
  */
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "base/limits.h"
