@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/metrics.h"
 #include "server/guards.h"
+#include "server/linger.h"
 
 enum {
     BLOCK_FRAMES_MAX = 32,   /* a block is 16 KiB: who needs more pieces wants something else */
@@ -60,6 +61,7 @@ static void on_close(void *data)
     struct worker *w = c->worker;
 
     c->sock = NULL;
+    linger_begin(w, c->linger_fd, reactor_now_ms(w->reactor));
     LIST_REMOVE(w->conns, c);
     atomic_fetch_sub_explicit(&w->conns_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&w->quota->open, 1, memory_order_relaxed);
@@ -79,6 +81,7 @@ enum err conn_new(struct worker *w, h2o_socket_t *sock, enum conn_kind kind, uin
     c->port = port;
     c->snapshot = snapshot_ref(w->snapshot);
     c->refs = 1;
+    c->linger_fd = -1;
     c->idle_since_ms = reactor_now_ms(w->reactor);
     LIST_PUSH(w->conns, c);
     sock->on_close.cb = on_close;
@@ -111,6 +114,12 @@ void conn_shut(struct conn *c)
         return;
     c->is_shut = true;
     shutdown(h2o_socket_get_fd(c->sock), SHUT_RDWR);
+}
+
+void conn_linger(struct conn *c)
+{
+    if (c->sock != NULL && c->linger_fd < 0)
+        c->linger_fd = linger_hold(c->worker, h2o_socket_get_fd(c->sock));
 }
 
 static void shut_for(struct conn *c, enum metric guard)
@@ -521,4 +530,5 @@ void conn_tick(struct worker *w, int64_t now_ms)
     if (largest != NULL && total > LIMIT_OPEN_BODY_WORKER * uploads_max(largest))
         shut_for(largest, METRIC_GUARD_OPEN_UPLOADS);
     check_clients(w, now_ms);
+    linger_tick(w, now_ms);
 }

@@ -229,6 +229,8 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
     if (bytes <= 0 || (size_t)bytes > LIMIT_HEAD_BYTES ||
         !read_head(&h, (struct slice){buf, (size_t)bytes}) || !settle_target(&h, &target)) {
         metrics_add(METRIC_GUARD_H1, 1);
+        if (conn_reading() != NULL)
+            conn_linger(conn_reading());
         refused_for_size = is_too_large((struct slice){buf, bytes > 0 ? (size_t)bytes : len});
         return MALFORMED;
     }

@@ -425,6 +425,8 @@ void h2o_send_error_generic(h2o_req_t *req, int status, const char *reason, cons
         reason = "Content Too Large";
         body = text;
     }
+    if (req->version < 0x200 && conn_reading() != NULL)
+        conn_linger(conn_reading());
     original_error(req, status, reason, body, flags);
 }
 

@@ -37,6 +37,10 @@ void guard_check_one(const char *name, void *ours);
 /* The connection whose bytes this thread is parsing now; NULL: none of a worker's. */
 struct conn *conn_reading(void);
 
+/* It will be closed though bytes of a request may still come: the answer must not be lost to a
+ * reset (linger.c). */
+void conn_linger(struct conn *c);
+
 /* HTTP/2 was chosen for this socket; bytes are parsed until conn_read_end().  NULL when it is none
  * of a worker's. */
 struct conn *conn_h2_begin(h2o_socket_t *sock);

@@ -101,6 +101,7 @@ struct conn {
     char address[46], network[46]; /* of the client, as text; request.c, at its first request */
     uint8_t address_bytes, network_bytes;
 
+    int linger_fd; /* -1, or a second name of the socket: conn_linger() was called */
     struct conn_running running;
     uint64_t pushed_bytes;  /* of bodies, handed over and not yet taken; response.c */
     unsigned requests_open; /* on_req called, not disposed */
@@ -182,6 +183,8 @@ struct worker {
     struct log_stream *access;
     struct snapshot *snapshot; /* current; swapped by a message */
     struct conn *conns;
+    struct lingering *lingers; /* linger.c */
+    unsigned lingers_count;
     struct conn_quota *quota;   /* shared by all workers */
     struct listener *listeners; /* its own sockets; borrowed */
     size_t listeners_count;

@@ -12,6 +12,7 @@
 #include "server/chunked.h"
 #include "server/conn.h"
 #include "server/guards.h"
+#include "server/linger.h"
 #include "server/listener.h"
 #include "server/reactor_h2o.h"
 
@@ -101,6 +102,7 @@ static void end_connections(struct worker *w)
     while (w->conns != NULL && clock_mono_ms() < until_ms)
         reactor_h2o_turn(w->reactor, 10);
     w->is_clean = w->conns == NULL;
+    linger_tick(w, clock_mono_ms());
 }
 
 struct start {
