@@ -1,8 +1,11 @@
 /* struct cache_fetcher over lib/upstream: the two know nothing of each other. */
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/log.h"
 #include "server/request.h"
+
+enum { SAID_BYTES = 1024 };
 
 struct fetch {
     struct upstream_fetch *upstream;
@@ -70,12 +73,14 @@ static enum upstream_flow on_body(void *user, const char *p, size_t n)
 static void on_done(void *user, enum upstream_failure failure, const char *text)
 {
     struct fetch *f = user;
+    const char *name = text == NULL ? NULL : strstr(text, ": ");
+    char said[SAID_BYTES];
 
-    if (failure != UPSTREAM_OK)
-        log_debug("upstream: %s: %s", upstream_failure_name(failure), text == NULL ? "" : text);
+    /* for the log: whoever looks after the origin has to know what is wrong with it; the site's
+     * name, which `text` begins with, stands there already */
+    snprintf(said, sizeof(said), "%s%s", upstream_failure_name(failure), name == NULL ? "" : name);
     f->is_ending = true;
-    f->events->done(f->fill, failure_of(failure), failure == UPSTREAM_OK,
-                    upstream_failure_name(failure));
+    f->events->done(f->fill, failure_of(failure), failure == UPSTREAM_OK, said);
     free(f);
 }
 

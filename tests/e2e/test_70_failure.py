@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from testenv.edge import ROOT
-from testenv.wait import SLOWER
+from testenv.wait import SLOWER, until
 
 BODY = b"0123456789" * 2000
 CONNECT, FIRST_BYTE, IDLE = 500, 600, 700
@@ -174,6 +174,16 @@ def test_a_head_has_an_end(edge, origin, fault):
     assert r.status in (502, 504)
     assert edge.rss() - before < 30 << 20
     assert edge.metric("selvage_upstream_failures_total") >= 1
+
+
+@pytest.mark.parametrize("fault, words", [("garbage", "garbage: http://"), ("truncate", "bytes remaining"),
+                                          ("bad-length", "Content-Length")])
+def test_the_log_says_what_is_wrong_with_the_origin(edge, origin, fault, words):
+    origin.page("/x", BODY, fault=fault)
+    edge.get("/x?token=hidden")
+    until(lambda: any("/x: " in line and words in line and origin.url in line for line in edge.said().splitlines()),
+          f"a line with {words!r}: {edge.said()}")
+    assert "hidden" not in edge.said()
 
 
 def a_hundred(edge, page):
