@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "server/conn.h"
 
 enum {
@@ -389,6 +390,16 @@ static bool read_names(struct tls_cert *c, X509 *x)
     return ok;
 }
 
+/* Who starts us may have reasons, so it is no error; but nobody wants it unknowingly. */
+static void look_at_mode(const char *key_file)
+{
+    struct stat st;
+
+    if (stat(key_file, &st) == 0 && (st.st_mode & S_IROTH) != 0)
+        log_warn("%s: every user of this machine can read this private key; chmod o-r it",
+                 key_file);
+}
+
 static enum err load_files(struct tls_cert *c, const char *key_file, struct buf *why)
 {
     X509 *x;
@@ -414,6 +425,7 @@ static enum err load_files(struct tls_cert *c, const char *key_file, struct buf 
         ERR_clear_error();
         return ERR_INVALID;
     }
+    look_at_mode(key_file);
     x = SSL_CTX_get0_certificate(c->ctx);
     if (demands_stapling(x)) {
         buf_addf(why,

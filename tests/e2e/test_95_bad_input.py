@@ -64,6 +64,17 @@ def test_an_unreadable_certificate(cold, authority):
     start_fails(cold, r"www\.test\.crt")
 
 
+def test_a_key_that_everybody_can_read(cold):
+    key = cold.tls_directory / "www.test.key"
+    key.chmod(0o640)
+    cold.start()
+    assert "can read this private key" not in cold.said()
+    cold.stop()
+    key.chmod(0o644)
+    cold.start()
+    assert f"{key}: every user of this machine can read this private key" in cold.said()
+
+
 def test_a_certificate_of_garbage(cold):
     (cold.tls_directory / "www.test.crt").write_text("-----BEGIN NONSENSE-----\n")
     start_fails(cold, r"www\.test\.crt")
