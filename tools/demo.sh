@@ -35,7 +35,7 @@ fi
 step() { # TITLE SENTENCE: a step begins
     steps=$((steps + 1))
     printf '\n%s%2d. %s%s\n' "$BOLD" "$steps" "$1" "$PLAIN"
-    [ $# -lt 2 ] || printf '%s\n' "$2" | fold -s -w 92 | sed 's/^/    /'
+    [ $# -lt 2 ] || printf '%s\n' "$2" | fold -s -w 92 | sed 's/^/    /; s/ *$//'
 }
 
 command_line() { printf '    %s$ %s%s\n' "$DIM" "$*" "$PLAIN"; }
@@ -126,8 +126,10 @@ install_tools() { # the programs that are no content
     [ ${#missing[@]} -gt 0 ] || return 0
     echo "Installing ${missing[*]} with apt-get, as root:"
     as_root env DEBIAN_FRONTEND=noninteractive sh -c \
-        "apt-get -q update && apt-get -qy --no-install-recommends install ${missing[*]}" >/dev/null ||
+        "apt-get -q update && apt-get -qy --no-install-recommends install ${missing[*]}" >"$dir/apt.log" 2>&1 || {
+        cat "$dir/apt.log" >&2
         die "apt-get could not install ${missing[*]}"
+    }
 }
 
 # unpack PACKAGE: for content that this machine lacks.  Nothing is installed: an nginx that listens
