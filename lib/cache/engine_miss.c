@@ -198,8 +198,10 @@ static bool stands_in(struct cache_exchange *x, const struct fill_result *r,
 
 static void answer_instead(struct cache_exchange *x, int fwd_status)
 {
-    struct cache_status status = {
-        .fwd = FWD_STALE, .fwd_status = fwd_status, .ttl_s = x->decision.ttl_s};
+    /* of a fresh answer that a reload wanted validated, nobody shall say that it is stale */
+    struct cache_status status = {.fwd = x->decision.fwd == FWD_NONE ? FWD_STALE : x->decision.fwd,
+                                  .fwd_status = fwd_status,
+                                  .ttl_s = x->decision.ttl_s};
 
     if (x->decision.action == REQUEST_ANSWER) { /* somebody has stored a fresh one meanwhile */
         engine_answer_stored(x);

@@ -272,6 +272,25 @@ static void test_stale_stands_in_for_a_failure(void **state)
     }
 }
 
+/* Fresh, but too old for this client: Cache-Status does not call it stale (RFC 9211 section 2.2).
+ */
+static void test_what_stands_in_though_fresh_was_forwarded_for_the_request(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "", 200, "cache-control: max-age=100\nage: 15\netag: \"1\"\n", "hello");
+    ask(w, 0, &a, "GET", "/a", "cache-control: max-age=5\n");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2);
+    fake_fetch_fail(world_last(w, 0), RESPONSE_UNREACHABLE);
+    world_drain(w);
+    asker_got(&a, 200, "hello");
+    assert_int_equal(a.answer.cache_status.fwd, FWD_REQUEST);
+    assert_true(a.answer.cache_status.ttl_s > 0);
+    asker_release(&a);
+}
+
 /* purge-protocol rules 20, 22, 23 */
 static void test_a_purged_copy_is_no_validator_and_no_stale_answer(void **state)
 {
@@ -413,6 +432,7 @@ int main(void)
         WORLD(test_swr_answers_at_once_and_refreshes_once),
         WORLD(test_a_failed_refresh_leaves_the_entry_and_rests),
         WORLD(test_stale_stands_in_for_a_failure),
+        WORLD(test_what_stands_in_though_fresh_was_forwarded_for_the_request),
         WORLD(test_a_purged_copy_is_no_validator_and_no_stale_answer),
         WORLD(test_a_waiter_after_the_purge_gets_no_fallback_of_the_leader),
         WORLD(test_a_304_does_not_revive_what_is_purged),
