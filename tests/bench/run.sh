@@ -194,7 +194,7 @@ origin_count() { curl -s --max-time 5 "http://127.0.0.1:$origin_port/counter" | 
 load() { # PORT OUTPUT OPTION...
     local port=$1 out=$2
     shift 2
-    timeout 120 taskset -c "$BENCH_CLIENT_CPU" h2load --connect-to="127.0.0.1:$port" -t1 \
+    timeout 300 taskset -c "$BENCH_CLIENT_CPU" h2load --connect-to="127.0.0.1:$port" -t1 \
         --tls13-ciphers=TLS_AES_128_GCM_SHA256 "$@" >"$out" 2>&1
 }
 # Total of requests that were answered by 2xx, over one or more outputs of h2load.
@@ -269,7 +269,7 @@ phase() { # on|off: all cases, by turns
 # ---- ten thousand of a million ----
 
 fill_store() { # PEER: all the objects, by asking for them
-    local from batch=100000 upto before
+    local from batch=50000 upto before
     before=$(origin_count)
     for ((from = 0; from < BENCH_ZIPF_OBJECTS; from += batch)); do
         upto=$((from + batch < BENCH_ZIPF_OBJECTS ? from + batch : BENCH_ZIPF_OBJECTS))
