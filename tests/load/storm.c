@@ -52,7 +52,9 @@ static unsigned origin_requests;
 static uint64_t rss_peak, rss_start;
 static int64_t next_look_ns, half_ns;
 static char path[256];
-static int pid;
+static int pid, edge;
+static const char *host;
+static enum load_protocol protocol;
 
 /* ---- the origin ---- */
 
@@ -181,12 +183,16 @@ static void on_end(struct load_client *c, uint32_t stream)
         late_whole++;
 }
 
+static void open_reader(struct reader *r, int receive_buffer);
+
 static void on_closed(struct load_client *c)
 {
     struct reader *r = c->user;
 
     r->client = NULL;
-    if (!r->is_whole)
+    if (r->role == LATE && r >= &readers[readers_count - LATECOMERS + late_asked])
+        open_reader(r, 0); /* idle for too long, and not needed yet */
+    else if (!r->is_whole)
         fail(r, "the connection was closed");
 }
 
@@ -202,6 +208,11 @@ static const struct load_events events = {.ready = on_ready,
                                           .end = on_end,
                                           .reset = on_reset,
                                           .closed = on_closed};
+
+static void open_reader(struct reader *r, int receive_buffer)
+{
+    r->client = load_open(edge, host, protocol, &events, r, receive_buffer);
+}
 
 /* ---- a round ---- */
 
@@ -230,8 +241,7 @@ static void look(void)
         rss_peak = m.rss;
 }
 
-static void open_all(int edge, const char *host, enum load_protocol protocol, size_t reading,
-                     size_t slow, size_t leaving)
+static void open_all(size_t reading, size_t slow, size_t leaving)
 {
     readers_count = reading + slow + leaving + LATECOMERS;
     readers = calloc(readers_count, sizeof(*readers));
@@ -268,8 +278,7 @@ static void check_slow(void)
 
 /* Seconds that the reading clients took, from the first request to the last byte; < 0: it went
  * wrong. */
-static double run_round(int edge, const char *host, enum load_protocol protocol, size_t reading,
-                        size_t slow, size_t leaving)
+static double run_round(size_t reading, size_t slow, size_t leaving)
 {
     int64_t start;
     double s;
@@ -280,7 +289,7 @@ static double run_round(int edge, const char *host, enum load_protocol protocol,
     halves_wanted = whole_wanted = reading;
     is_held = true;
     last_byte_out = first_whole = false;
-    open_all(edge, host, protocol, reading, slow, leaving);
+    open_all(reading, slow, leaving);
     if (!load_run(all_connected, NULL, ROUND_SECONDS) || lost > 0)
         load_die("%zu of %zu clients connected", connected, readers_count);
     rss_start = rss_peak = load_memory(pid).rss;
@@ -320,13 +329,12 @@ static void new_object(const char *tag, int round)
 
 int main(int argc, char **argv)
 {
-    int edge = load_number(argc, argv, "edge", -1), rounds = load_number(argc, argv, "rounds", 20);
+    int rounds = load_number(argc, argv, "rounds", 20);
     size_t clients = (size_t)load_number(argc, argv, "clients", 1000),
            slow = (size_t)load_number(argc, argv, "slow", 100),
            leaving = (size_t)load_number(argc, argv, "leave", 100),
            others = clients - slow - leaving;
-    const char *host = load_option(argc, argv, "host", NULL),
-               *tag = load_option(argc, argv, "tag", "0");
+    const char *tag = load_option(argc, argv, "tag", "0");
     int64_t *with = calloc((size_t)rounds + 1, sizeof(*with)),
             *without = calloc((size_t)rounds + 1, sizeof(*without));
     size_t n = 0, m = 0;
@@ -335,6 +343,8 @@ int main(int argc, char **argv)
 
     if (with == NULL || without == NULL || slow + leaving >= clients)
         load_die("--clients must be more than --slow and --leave together");
+    edge = load_number(argc, argv, "edge", -1);
+    host = load_option(argc, argv, "host", NULL);
     pid = load_number(argc, argv, "pid", -1);
     body = malloc(BODY_BYTES);
     if (body == NULL)
@@ -343,17 +353,17 @@ int main(int argc, char **argv)
     load_origin_start(load_number(argc, argv, "origin", -1), &origin);
     anon_start = load_memory(pid).anon;
     for (int i = 0; i < rounds && load_status() == 0; i++) {
-        enum load_protocol protocol = i % 2 == 0 ? LOAD_H2 : LOAD_H1;
+        protocol = i % 2 == 0 ? LOAD_H2 : LOAD_H1;
 
         new_object(tag, 3 * i);
-        with[n++] = (int64_t)(run_round(edge, host, protocol, others, slow, leaving) * 1e6);
+        with[n++] = (int64_t)(run_round(others, slow, leaving) * 1e6);
         if (i % 4 < 2) { /* of each protocol, as the others */
             new_object(tag, 3 * i + 1);
-            without[m++] = (int64_t)(run_round(edge, host, protocol, others, 0, 0) * 1e6);
+            without[m++] = (int64_t)(run_round(others, 0, 0) * 1e6);
         }
         if (i < 2) {
             new_object(tag, 3 * i + 2);
-            run_round(edge, host, protocol, clients, 0, 0);
+            run_round(clients, 0, 0);
         }
     }
     qsort(with, n, sizeof(*with), load_compare_i64);
