@@ -31,13 +31,16 @@ static void no_room(struct cache_exchange *x)
 static void enter(struct cache_exchange *x, bool is_shared)
 {
     bool is_pass = x->decision.action == REQUEST_PASS || x->decision.action == REQUEST_RANGE_PASS;
+    bool may_share = is_shared && !is_pass && x->facts.method == METHOD_GET;
     struct fill_plan plan = {
         .rq = &x->rq,
         .facts = &x->facts,
         .rule = &x->rule,
         .lookup = &x->lookup,
         .action = x->decision.action,
-        .is_shared = is_shared && !is_pass && x->facts.method == METHOD_GET,
+        .is_shared = may_share,
+        /* a range, or a HEAD: what they ask of is there, though the store does not show it yet */
+        .joins_whole = is_shared && !may_share && x->decision.action != REQUEST_PASS,
     };
 
     x->is_pass = is_pass;
@@ -47,6 +50,7 @@ static void enter(struct cache_exchange *x, bool is_shared)
         return;
     }
     if (!x->leads) {
+        x->is_pass = false;
         metrics_add(METRIC_WAITERS, 1);
         return;
     }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -191,12 +192,21 @@ bool fill__is_outdated(const struct fill *f)
     return outdated_is(f->cache->outdated, f->lookup.text, f->born_ms);
 }
 
+/* Would it answer from the store?  Who comes after the head comes too late to have asked for it. */
+static bool is_reusable(const struct head *h)
+{
+    struct clock_moment now = clock_now();
+
+    return !h->no_cache && freshness_state(&h->freshness, &now) == FRESHNESS_FRESH;
+}
+
 /* Under the fill's lock. */
 static bool may_join(const struct fill *f)
 {
-    bool ok = f->state == FILL_OPEN ||
-              ((f->state == FILL_STREAMING || f->state == FILL_WHOLE) &&
-               f->result.decision.may_share && (f->is_backed || f->bytes_kept_from == 0));
+    bool ok =
+        f->state == FILL_OPEN ||
+        ((f->state == FILL_STREAMING || f->state == FILL_WHOLE) && f->result.decision.may_share &&
+         is_reusable(&f->result.head) && (f->is_backed || f->bytes_kept_from == 0));
 
     return ok && !is_purged(f) && !fill__is_outdated(f);
 }
@@ -216,7 +226,7 @@ static enum err join(struct fill *f, const struct fill_plan *plan, struct cache_
     if (plan->is_background) {
         if (may_join(f) || (f->is_background && f->state == FILL_FAILED))
             e = ERR_OK; /* it runs, or has just failed */
-    } else if (may_join(f)) {
+    } else if (may_join(f) && (plan->is_shared || f->state == FILL_WHOLE)) {
         *out = fill__attach(f, w, ready, user);
         e = *out == NULL ? ERR_NOMEM : ERR_OK;
     }
@@ -289,7 +299,7 @@ enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan, void (
     *out_leads = false;
     if (key.p == NULL)
         return ERR_LIMIT;
-    if (plan->is_shared) {
+    if (plan->is_shared || plan->joins_whole) {
         e = join_or_lead(w, plan, key, NULL, ready, user, out, out_leads);
         if (e != ERR_NOT_FOUND)
             return e;

@@ -59,7 +59,8 @@ struct fill_plan { /* borrowed for the call */
     const struct rule_facts *rule;
     const struct lookup *lookup;
     enum request_action action;
-    bool is_shared;     /* in the collapse table; else for one reader only */
+    bool is_shared;   /* in the collapse table; else for one reader only */
+    bool joins_whole; /* though not shared, may have what has come whole and waits for its commit */
     bool is_background; /* runs without a reader */
 };
 

@@ -116,6 +116,68 @@ static void test_between_the_last_byte_and_the_commit(void **state)
     asker_release(&b);
 }
 
+/* http-caching: reusable by the very next request, whatever it asks for of it. */
+static void test_a_part_and_a_head_between_the_last_byte_and_the_commit(void **state)
+{
+    struct world *w = *state;
+    struct asker a, part, head;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    fake_fetch_answer(world_last(w, 0), 200, FRESH, "hello");
+    ask(w, 1, &part, "GET", "/a", "range: bytes=1-3\n");
+    ask(w, 1, &head, "HEAD", "/a", "");
+    world_drain(w);
+    asker_got(&part, 206, "ell");
+    asker_got(&head, 200, "");
+    assert_int_equal(world_requests(w), 1);
+    asker_release(&a);
+    asker_release(&part);
+    asker_release(&head);
+}
+
+/* RFC 9111 section 5.2.2.4: those who waited for a validation have its result; a later request
+ * wants one of its own, though the first is not committed yet. */
+static void test_what_must_be_validated_is_not_joined_after_its_head(void **state)
+{
+    static const char no_cache[] = "cache-control: no-cache, max-age=60\netag: \"1\"\n";
+    struct world *w = *state;
+    struct asker a, waiter, late;
+
+    world_put(w, "/a", "", 200, no_cache, "hello");
+    ask(w, 0, &a, "GET", "/a", "");
+    ask(w, 1, &waiter, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2);
+    fake_fetch_answer(world_last(w, 0), 304, no_cache, "");
+    ask(w, 1, &late, "GET", "/a", "");
+    world_drain(w);
+    asker_got(&a, 200, "hello");
+    asker_got(&waiter, 200, "hello");
+    assert_int_equal(world_requests(w), 3);
+    fake_fetch_answer(world_last(w, 1), 304, no_cache, "");
+    world_drain(w);
+    asker_got(&late, 200, "hello");
+    asker_release(&a);
+    asker_release(&waiter);
+    asker_release(&late);
+}
+
+/* While bytes still come, a part is asked of the origin: the whole may be long. */
+static void test_a_part_of_what_is_still_coming_is_passed(void **state)
+{
+    struct world *w = *state;
+    struct asker a, part;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    ask(w, 0, &part, "GET", "/a", "range: bytes=1-3\n");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2);
+    asker_release(&a);
+    asker_release(&part);
+}
+
 static void test_waiters_of_another_variant_fetch_theirs_once(void **state)
 {
     struct world *w = *state;
@@ -412,6 +474,9 @@ int main(void)
         WORLD(test_the_leader_leaves_and_the_waiters_stay),
         WORLD(test_one_that_comes_when_the_last_has_left_is_served),
         WORLD(test_between_the_last_byte_and_the_commit),
+        WORLD(test_a_part_and_a_head_between_the_last_byte_and_the_commit),
+        WORLD(test_a_part_of_what_is_still_coming_is_passed),
+        WORLD(test_what_must_be_validated_is_not_joined_after_its_head),
         WORLD(test_waiters_of_another_variant_fetch_theirs_once),
         WORLD(test_private_answers_are_not_shared),
         WORLD(test_authorization_is_not_shared),
