@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -23,6 +24,7 @@ enum {
     CALM_COMMITS = 1000, /* then more of the map is used again */
     PRESSED_PERCENT = 5, /* of the map: how much less is used after it was full in spite of all */
     PRESSED_EVICTIONS = 64,
+    FULL_DISK_BYTES = 1 << 20, /* less is free */
     BATCH_LEAST = 65536,
     BATCH_SCATTERED = 1 << 20, /* frees fewer pages than one page can list */
     FULL_LOSSES_MAX = 8,
@@ -262,6 +264,19 @@ static void refuse_pending(struct store *s, enum err e)
     }
 }
 
+/* LMDB says EIO of a write that came out short, which is what the last one before a full disk does.
+ */
+static const char *reason(const struct store *s, enum err e, int why)
+{
+    struct statvfs fs;
+
+    if (e != ERR_IO)
+        return err_name(e);
+    if (why == EIO && statvfs(s->dir, &fs) == 0 && fs.f_bavail * fs.f_frsize < FULL_DISK_BYTES)
+        why = ENOSPC;
+    return why == ENOSPC ? "the disk is full" : strerror(why);
+}
+
 static void stop_writing(struct store *s, enum err e)
 {
     int why = errno;
@@ -270,7 +285,7 @@ static void stop_writing(struct store *s, enum err e)
     if (atomic_exchange_explicit(&s->is_writable, false, memory_order_relaxed))
         log_error("store: %s: cannot write: %s: objects are served without being stored; trying "
                   "again every second",
-                  s->dir, e == ERR_IO ? strerror(why) : err_name(e));
+                  s->dir, reason(s, e, why));
     if (e == ERR_CORRUPT)
         store__mark_damaged(s->dir); /* the next start begins anew */
     s->probe_at_ms = clock_mono_ms() + HOUSEKEEP_MS;
