@@ -1,7 +1,12 @@
 /* Fills: bytes on their way to readers and to the store, at whose pace, and how they end. */
 #include "cache_world.h"
 
-enum { PIECE = 16384, MB = 1 << 20, LARGE = 24 * MB };
+enum {
+    PIECE = 16384,
+    MB = 1 << 20,
+    LARGE = 24 * MB,
+    TOO_LARGE = 80 * MB /* over a tenth of the store */
+};
 #define FRESH  "cache-control: max-age=60\n"
 #define SECRET "cache-control: no-store\n"
 
@@ -255,7 +260,7 @@ static void test_nobody_joins_when_the_first_byte_has_gone(void **state)
     ask(w, 0, &a, "GET", "/a", "");
     world_drain(w);
     f = world_last(w, 0);
-    fake_fetch_head(f, 503, "x: y\n", CACHE_LENGTH, LARGE);
+    fake_fetch_head(f, 200, FRESH, CACHE_LENGTH, TOO_LARGE);
     sent += send_some(f, sent, MB / 2);
     ask(w, 1, &b, "GET", "/a", "");
     world_drain(w);
