@@ -107,13 +107,9 @@ run_check := B='$(B)' N='$(N)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' HEADERS='$(head
 check: all $(units) $(replays) | deps-test     ## every test that fits into minutes
 	@$(run_check) $(check_parts)
 
-check-long: all $(units) $(replays) $(load_programs) | deps-test deps-fuzz      ## the rest too: long tests, sanitizers, mutants, fuzzers
-	@SELVAGE_LONG=1 N=1 $(run_check) long
-	@$(MAKE) --no-print-directory asan
-	@$(MAKE) --no-print-directory ubsan
-	@$(MAKE) --no-print-directory tsan
-	@$(MAKE) --no-print-directory mutants
-	@$(MAKE) --no-print-directory fuzz
+check-long: all $(units) $(replays) $(load_programs) $(fuzzers) | deps-test deps-fuzz      ## the rest too: long tests, sanitizers, mutants, fuzzers
+	@+FUZZERS='$(fuzzers)' FUZZ_SECONDS='$(FUZZ_SECONDS)' MAKE='$(MAKE)' \
+	    $(run_check) long asan ubsan tsan mutants fuzz
 
 check-unit: $(units)                     ## unit tests; T=freshness picks by name
 	@$(run_check) units
@@ -136,14 +132,17 @@ check-sanitized: all $(units)
 
 FUZZ_SECONDS ?= 60
 fuzz: $(fuzzers)                         ## each fuzzer for FUZZ_SECONDS
-	@for f in $(fuzzers); do n=$$(basename $$f); mkdir -p build/fuzz/corpus/$$n; \
-	    ./$$f -max_total_time=$(FUZZ_SECONDS) build/fuzz/corpus/$$n $$(ls -d tests/fuzz/corpus/$$n tests/fuzz/regression/$$n 2>/dev/null) || exit 1; done
+	@FUZZERS='$(fuzzers)' FUZZ_SECONDS='$(FUZZ_SECONDS)' tools/check.sh fuzz
 
-fuzz_lib := $(filter-out lib/server/%,$(lib_src))
-build/fuzz/%: %.c $(fuzz_lib) | deps-fuzz
+fuzz_flags := -O1 -g -fsanitize=address,undefined
+fuzz_obj   := $(patsubst %.c,build/fuzz/%.o,$(filter-out lib/server/%,$(lib_src)))
+build/fuzz/%.o: %.c | deps-fuzz
 	@mkdir -p $(@D)
-	@echo '  FUZZ    $@'
-	$Qclang -std=c11 $(CPPFLAGS) -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+	@echo '  FUZZ CC $<'
+	$Qclang -std=c11 $(CPPFLAGS) $(fuzz_flags) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+build/fuzz/tests/fuzz/%: build/fuzz/tests/fuzz/%.o $(fuzz_obj)
+	@echo '  FUZZ LD $@'
+	$Qclang $(fuzz_flags) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 
 headers: | deps-build                    ## does every header compile on its own?
 	@$(run_check) headers
@@ -193,4 +192,4 @@ help:                                    ## this list
 .PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
         check-sanitized asan ubsan tsan fuzz headers layers mutants demo bench load install uninstall fmt clean help
 .SECONDARY:
--include $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(B)/edge/main.d $(B)/edge/role.d
+-include $(fuzz_obj:.o=.d) $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(B)/edge/main.d $(B)/edge/role.d

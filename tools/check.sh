@@ -1,13 +1,15 @@
 #!/bin/sh
 # Runs parts of the tests and sums up; `make check` calls it with everything built.
-#   tools/check.sh PART...   PART: units replay headers layers e2e long
+#   tools/check.sh PART...   PART: units replay headers layers e2e long asan ubsan tsan mutants fuzz
 # The last line is "N passed, N failed"; exit status 0 only if nothing failed and something passed.
 #   B        where things were built       UNITS, REPLAYS, HEADERS   files
 #   N        end-to-end tests at once      K    names of those to run
 #   CC, CPPFLAGS   for headers and layers
+#   FUZZERS, FUZZ_SECONDS   for each of them
 set -eu
 cd "$(dirname "$0")/.."
 : "${B:=build/release}" "${UNITS:=}" "${REPLAYS:=}" "${HEADERS:=}" "${N:=4}" "${K:=}" "${CC:=gcc}" "${CPPFLAGS:=}"
+: "${FUZZERS:=}" "${FUZZ_SECONDS:=60}" "${MAKE:=make}"
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 passed=0
@@ -129,6 +131,46 @@ e2e() {
 }
 
 long() { pytest -m long ${K:+-k "$K"} -s; }
+
+# made TARGET: what make says of it, as it comes; its last line is the count
+made() {
+    { rc=0; $MAKE --no-print-directory "$1" || rc=$?; echo "$rc" >"$dir/made.rc"; } 2>&1 | tee "$dir/log"
+    rc=$(cat "$dir/made.rc")
+    last=$(grep -E '^([0-9]+ passed, [0-9]+ failed|mutants caught [0-9]+ of [0-9]+)$' "$dir/log" | tail -1)
+    case $last in
+    mutants*)
+        p=${last#mutants caught }
+        f=$((${p##* } - ${p%% *}))
+        p=${p%% *}
+        ;;
+    *)
+        p=$(number "$last" passed)
+        f=$(number "$last" failed)
+        ;;
+    esac
+    [ "$rc" = 0 ] || [ "$f" -gt 0 ] || f=1
+    passed=$((passed + p))
+    failed=$((failed + f))
+}
+
+asan() { made asan; }
+ubsan() { made ubsan; }
+tsan() { made tsan; }
+mutants() { made mutants; }
+
+# What they find new goes into build/fuzz/corpus.
+fuzz() {
+    for f in $FUZZERS; do
+        n=$(basename "$f")
+        rc=0
+        mkdir -p "build/fuzz/corpus/$n"
+        # shellcheck disable=SC2046
+        "./$f" -max_total_time="$FUZZ_SECONDS" "build/fuzz/corpus/$n" \
+            $(ls -d "tests/fuzz/corpus/$n" "tests/fuzz/regression/$n" 2>/dev/null) >"$dir/log" 2>&1 || rc=$?
+        say "  $n: $(grep -E '^Done [0-9]+ runs' "$dir/log" || echo 'ended early')"
+        result "$rc" "$f" "$dir/log"
+    done
+}
 
 for part in "$@"; do
     begun=$(date +%s)
