@@ -17,7 +17,8 @@
 #include "base/list.h"
 
 enum {
-    LINGER_MS = 2000,
+    LINGER_MS = 30000,           /* as long as the longest that users of nginx are used to */
+    LINGER_IDLE_MS = 5000,       /* without a byte */
     LINGER_TICK_BYTES = 1 << 20, /* at most so much a tick: a flood gets no more of our time */
     LINGERS_MAX = 256,           /* of a worker; the next ones are closed at once */
 };
@@ -25,7 +26,7 @@ enum {
 struct lingering {
     struct lingering *next, *prev;
     int fd;
-    int64_t until_ms;
+    int64_t until_ms, idle_until_ms;
 };
 
 int linger_hold(const struct worker *w, int fd)
@@ -45,23 +46,24 @@ void linger_begin(struct worker *w, int fd, int64_t now_ms)
         close(fd);
         return;
     }
-    *l = (struct lingering){.fd = fd, .until_ms = now_ms + LINGER_MS};
+    *l = (struct lingering){
+        .fd = fd, .until_ms = now_ms + LINGER_MS, .idle_until_ms = now_ms + LINGER_IDLE_MS};
     LIST_PUSH(w->lingers, l);
     w->lingers_count++;
 }
 
-/* True when the client has said all, or is gone. */
-static bool is_read_out(int fd)
+/* True when the client has said all, or is gone, or says nothing. */
+static bool is_read_out(struct lingering *l, int64_t now_ms)
 {
     char room[16 * KIB];
     ssize_t n = 1;
+    size_t bytes = 0;
 
-    for (size_t bytes = 0; bytes < LINGER_TICK_BYTES && n > 0; bytes += (size_t)n) {
-        n = recv(fd, room, sizeof(room), MSG_DONTWAIT);
-        if (n < 0)
-            return errno != EAGAIN && errno != EINTR;
-    }
-    return n == 0;
+    for (; bytes < LINGER_TICK_BYTES && n > 0; bytes += n > 0 ? (size_t)n : 0)
+        n = recv(l->fd, room, sizeof(room), MSG_DONTWAIT);
+    if (bytes > 0)
+        l->idle_until_ms = now_ms + LINGER_IDLE_MS;
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || now_ms >= l->idle_until_ms;
 }
 
 void linger_tick(struct worker *w, int64_t now_ms)
@@ -70,7 +72,7 @@ void linger_tick(struct worker *w, int64_t now_ms)
 
     for (struct lingering *l = w->lingers; l != NULL; l = next) {
         next = l->next;
-        if (now_ms < l->until_ms && !w->stopping && !is_read_out(l->fd))
+        if (now_ms < l->until_ms && !w->stopping && !is_read_out(l, now_ms))
             continue;
         close(l->fd);
         LIST_REMOVE(w->lingers, l);

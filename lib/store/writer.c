@@ -24,7 +24,7 @@ enum {
     CALM_COMMITS = 1000, /* then more of the map is used again */
     PRESSED_PERCENT = 5, /* of the map: how much less is used after it was full in spite of all */
     PRESSED_EVICTIONS = 64,
-    FULL_DISK_BYTES = 1 << 20, /* less is free */
+    FULL_DISK_BYTES = 8 << 20, /* no more is free: LMDB writes up to 4 MiB at a time */
     BATCH_LEAST = 65536,
     BATCH_SCATTERED = 1 << 20, /* frees fewer pages than one page can list */
     FULL_LOSSES_MAX = 8,

@@ -219,11 +219,12 @@ def test_the_access_log_tells_the_verdict_and_keeps_secrets(edge, page):
     edge.fill("/a.txt?token=hunter2&x=1", fields=[("Cookie", "c=hunter3"), ("Authorization", "Bearer hunter4")])
     edge.get("/a.txt?token=hunter2&x=1")
     edge.wait_access(lambda line: line.get("verdict") == "hit")
+    edge.wait_access(lambda line: line.get("verdict") == "miss")
     text = (edge.directory / "access.log").read_text()
     assert "hunter" not in text
     assert "127.0.0.1" not in text  # cut to its network
-    verdicts = [line["verdict"] for line in edge.access()]
-    assert verdicts[-1] == "hit" and len(verdicts) == 2
+    # in any order: the two may have met different workers
+    assert sorted(line["verdict"] for line in edge.access()) == ["hit", "miss"]
 
 
 def test_health_is_public_and_ready_is_not(edge):
