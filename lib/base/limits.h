@@ -60,6 +60,20 @@
 #define LIMIT_RETRY_PERCENT       10 /* of a target's requests in 10 s */
 #define LIMIT_CONNECTIONS         64 /* default of origin.connections */
 #define LIMIT_QUEUE               64 /* default of origin.queue */
+#define LIMIT_HEALTH_MS           1000 /* between two probes; default of origin.health.every */
+#define LIMIT_HEALTH_DOWN         3 /* probes in a row that failed */
+#define LIMIT_HEALTH_UP           2 /* that succeeded */
+#define LIMIT_SLOW_START_MS       30000
+#define LIMIT_BREAKER_FAILURES    10 /* in a row: the origin is left alone */
+#define LIMIT_BREAKER_WINDOW_MS   10000 /* a longer time between two begins anew */
+#define LIMIT_BREAKER_OPEN_MS     5000 /* then one request tries */
+#define LIMIT_HOPS                64 /* of one request: shields of all groups, and the origin */
+
+/* Towards a shield, which itself waits LIMIT_FIRST_BYTE_MS for the origin. */
+#define LIMIT_SHIELD_FIRST_BYTE_MS 35000
+#define LIMIT_SHIELD_CONNECTIONS  256 /* of this node, to one shield */
+#define LIMIT_SHIELD_QUEUE        1024
+#define LIMIT_DIRECT_PART         4 /* going direct, an edge takes this part of origin.connections */
 
 /* Caching. */
 #define LIMIT_TAGS                1024
