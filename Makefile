@@ -7,7 +7,7 @@ WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 HARDEN_L ?= -pie -Wl,-z,relro,-z,now
 CPPFLAGS += -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -DH2O_USE_EPOLL=1 -Ilib
-LIBS     := -lh2o-evloop -lssl -lcrypto -llmdb -lcurl -lyaml -lxxhash -ljansson -lpthread -ldl
+LIBS     := -lh2o-evloop -lssl -lcrypto -llmdb -lcurl -lyaml -lxxhash -ljansson -lmaxminddb -lm -lpthread -ldl
 B        ?= build/release
 prefix   ?= /usr/local
 DESTDIR  ?=
@@ -19,7 +19,7 @@ V        ?= 0
 Q        := $(if $(filter 1,$V),,@)
 
 # Folders of lib/ that are built; `make LIB_DIRS="base http" check-unit` builds a part of the house.
-LIB_DIRS ?= base http table store purge site cache upstream config admin server
+LIB_DIRS ?= base http table store purge site geo cache upstream config admin server
 lib_src  := $(foreach d,$(LIB_DIRS),$(wildcard lib/$d/*.c))
 lib_obj  := $(lib_src:%.c=$(B)/%.o)
 T        ?=

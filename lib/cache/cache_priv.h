@@ -63,9 +63,14 @@ struct lookup {
     struct stored_facts facts;
 };
 
-/* The names alone: what a request that is passed needs.  ERR_LIMIT when the arena is full. */
+/*
+ * The names alone: what a request that is passed needs.  Which country the key is of, where the site
+ * sends countries upstream, is read from the same field that the upstream is sent: the two cannot
+ * differ.  ERR_LIMIT when the arena is full.
+ */
 NODISCARD enum err lookup_names(const struct site *site, bool is_https, struct slice host,
-                                struct slice target, struct arena *a, struct lookup *out);
+                                struct slice target, const struct http_fields *fields,
+                                struct arena *a, struct lookup *out);
 
 /*
  * Find what is stored for a request.  ERR_OK whether found or not; ERR_LIMIT when the arena is

@@ -70,7 +70,8 @@ static void begin(struct cache_exchange *x)
     x->is_pass = decide_pass(&x->facts, &x->rule, &x->decision);
     if (x->is_pass) {
         settle_reason(x);
-        e = lookup_names(rq->site, rq->is_https, rq->host, rq->target, rq->arena, &x->lookup);
+        e = lookup_names(rq->site, rq->is_https, rq->host, rq->target, rq->fields, rq->arena,
+                         &x->lookup);
     } else {
         e = engine_look(x);
     }
