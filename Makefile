@@ -37,7 +37,7 @@ MAKEFLAGS += -j$(J)
 # How many end-to-end tests run at once: they wait more than they work.
 N        ?= 4
 
-all: $(B)/selvage-edge $(B)/selvage      ## build everything
+all: $(B)/selvage-edge $(B)/selvage-shield $(B)/selvage      ## build everything
 
 deps:                                    ## install the Debian packages that are missing, as root or by sudo
 	@tools/deps.sh all
@@ -61,9 +61,11 @@ $(B)/libselvage.a: $(filter-out $(guard_obj),$(lib_obj))
 	@rm -f $@
 	$Q$(AR) rcs $@ $^
 
-$(B)/selvage-edge: $(B)/edge/main.o $(B)/edge/role.o $(guard_obj) $(B)/libselvage.a
+$(B)/selvage-edge: $(B)/edge/main.o $(B)/edge/role.o
+$(B)/selvage-shield: $(B)/origin-shield/main.o $(B)/origin-shield/role.o
+$(B)/selvage-edge $(B)/selvage-shield: $(guard_obj) $(B)/libselvage.a
 	@echo '  LD      $@'
-	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
+	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 cli_obj := $(patsubst %.c,$(B)/%.o,$(wildcard tools/selvage/*.c))
 $(B)/selvage: $(cli_obj) $(B)/libselvage.a
@@ -161,13 +163,13 @@ demo: all                                 ## one edge before a real origin, step
 bench: all                                ## server CPU a request beside nginx
 	@B='$(B)' tests/bench/run.sh
 
-man8 := $(wildcard edge/*.8)
-man5 := $(wildcard conf/*.5 edge/*.5)
+man8 := $(wildcard edge/*.8 origin-shield/*.8)
+man5 := $(wildcard conf/*.5 edge/*.5 origin-shield/*.5)
 man1 := $(wildcard tools/selvage/*.1)
 units_systemd := $(wildcard conf/systemd/*.service)
 etc := $(DESTDIR)/etc/selvage
 install: all                             ## DESTDIR=... prefix=/usr/local
-	install -D -t $(DESTDIR)$(prefix)/sbin $(B)/selvage-edge
+	install -D -t $(DESTDIR)$(prefix)/sbin $(B)/selvage-edge $(B)/selvage-shield
 	install -D -t $(DESTDIR)$(prefix)/bin $(B)/selvage
 	$(foreach s,8 5 1,$(if $(man$s),install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man$s $(man$s)$(newline)))
 	$(if $(units_systemd),install -D -m 644 -t $(DESTDIR)$(prefix)/lib/systemd/system $(units_systemd))
@@ -177,12 +179,12 @@ install: all                             ## DESTDIR=... prefix=/usr/local
 	[ -e $(etc)/tokens.yaml ] || install -m 600 conf/tokens.yaml $(etc)/tokens.yaml
 
 uninstall:                               ## what install put there, but for the configuration
-	rm -f $(DESTDIR)$(prefix)/sbin/selvage-edge $(DESTDIR)$(prefix)/bin/selvage \
+	rm -f $(addprefix $(DESTDIR)$(prefix)/sbin/,selvage-edge selvage-shield) $(DESTDIR)$(prefix)/bin/selvage \
 	    $(foreach s,8 5 1,$(addprefix $(DESTDIR)$(prefix)/share/man/man$s/,$(notdir $(man$s)))) \
 	    $(addprefix $(DESTDIR)$(prefix)/lib/systemd/system/,$(notdir $(units_systemd)))
 
 fmt:                                     ## rewrite to the house format
-	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/load/*.[ch] tests/fuzz/*.c)
+	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] origin-shield/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/load/*.[ch] tests/fuzz/*.c)
 
 clean:                                   ## remove build/
 	rm -rf build
@@ -193,4 +195,4 @@ help:                                    ## this list
 .PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
         check-sanitized asan ubsan tsan fuzz headers layers mutants demo bench load install uninstall fmt clean help
 .SECONDARY:
--include $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(B)/edge/main.d $(B)/edge/role.d
+-include $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(wildcard $(B)/edge/*.d $(B)/origin-shield/*.d)

@@ -106,6 +106,7 @@ struct cache_request { /* all of it borrowed until the exchange is over, but the
     struct cache_hold hold;
     struct slice method, host, target; /* host: in the form of url_host(); target: as received */
     bool is_https;
+    bool is_peer; /* from a node of the fleet, which has looked for loops */
     const struct http_fields *fields; /* as received */
     struct slice body;
     bool has_body;

@@ -82,7 +82,7 @@ static bool came_from_us(const struct cache_exchange *x)
 
 void miss_begin(struct cache_exchange *x)
 {
-    if (came_from_us(x)) {
+    if (!x->rq.is_peer && came_from_us(x)) {
         metrics_add(METRIC_ORIGIN_LOOPS, 1);
         log_warn("%s: a request has come back to this node: its origin leads here",
                  x->rq.site->name);

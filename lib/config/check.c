@@ -120,6 +120,37 @@ static void check_listen(struct config_loader *l, const struct config *c)
     }
 }
 
+/* A node is an edge or a shield: who may ask is the same for all its listeners. */
+static void check_peers(struct config_loader *l, struct config *c)
+{
+    for (size_t i = 0; i < c->listen_count; i++) {
+        struct config_listen *a = &c->listen[i];
+
+        if ((a->peers == CONFIG_PEERS_NONE) != (c->listen[0].peers == CONFIG_PEERS_NONE))
+            ERROR_AT(l, &a->address,
+                     "a node listens for clients or for peers, and line %u says "
+                     "otherwise; move one of them to a node of its own",
+                     line_of(l, &c->listen[0].address));
+        if (a->peers == CONFIG_PEERS_NONE)
+            continue;
+        if (a->certificates != NULL || a->redirect)
+            ERROR_AT(l, &a->peers, "goes without tls and redirect; remove them");
+        if (a->peers == CONFIG_PEERS_SECRET && config__place(l, &c->peer.secret) == NULL)
+            ERROR_AT(l, &a->peers,
+                     "needs peer.secret, a file of one line such as from `openssl "
+                     "rand -hex 24`");
+        if (a->peers != CONFIG_PEERS_CERTIFICATE)
+            continue;
+        if (c->peer.certificate == NULL || c->peer.ca == NULL)
+            ERROR_AT(l, &a->peers, "needs peer.certificate and peer.ca; `selvage pki` makes them");
+        a->certificates = c->peer.certificate;
+    }
+    if (!l->is_alone) {
+        check_file(l, &c->peer.certificate);
+        check_file(l, &c->peer.ca);
+    }
+}
+
 static void check_admin(struct config_loader *l, const struct config *c)
 {
     if (c->admin_listen == NULL)
@@ -274,9 +305,10 @@ void config__check_sites(struct config_loader *l, const struct config *c)
     }
 }
 
-void config__check(struct config_loader *l, const struct config *c)
+void config__check(struct config_loader *l, struct config *c)
 {
     check_listen(l, c);
+    check_peers(l, c);
     check_admin(l, c);
     check_tokens(l, c);
     config__check_sites(l, c);

@@ -25,9 +25,13 @@ struct config_strings {
     size_t count;
 };
 
+/* Who may ask here: clients, or nodes of the fleet that show a certificate, or the secret. */
+enum config_peers { CONFIG_PEERS_NONE, CONFIG_PEERS_CERTIFICATE, CONFIG_PEERS_SECRET };
+
 struct config_listen {
     char *address;      /* "0.0.0.0:443", "[::]:443" */
-    char *certificates; /* tls.certificates: a PEM file, or a directory of NAME.pem (chain and key) or NAME.crt + NAME.key; NULL: no TLS */
+    char *certificates; /* tls.certificates: a PEM file, or a directory of NAME.pem (chain and key) or NAME.crt + NAME.key; NULL: no TLS.  With peers: certificate, peer.certificate */
+    int peers;          /* enum config_peers; all listeners of a shield have it, those of an edge never */
     bool redirect;      /* redirect: https */
 };
 
@@ -80,6 +84,21 @@ struct config_site {
     bool underscores;          /* request_fields with '_' are let through */
 };
 
+/* One line of peers.yaml: a name or a serial number, the other is NULL. */
+struct config_revoked {
+    char *name;   /* every certificate of that node */
+    char *serial; /* one certificate: lower-case hex digits without leading zeros */
+};
+
+/* This node among the others: what it shows them, and whom it believes. */
+struct config_peer {
+    char *certificate; /* PEM: certificate, chain and key; NULL: none */
+    char *ca;          /* PEM: who signs the nodes' certificates; NULL: none */
+    char *secret;      /* what nodes of a private net share; NULL: none */
+    struct config_revoked *revoked; /* of peers.yaml */
+    size_t revoked_count;
+};
+
 struct config_token {
     char *name;
     char *secret;              /* at least 16 bytes */
@@ -93,6 +112,7 @@ struct config {
     char *file;
     struct config_listen *listen;
     size_t listen_count;
+    struct config_peer peer;
     char *admin_listen;        /* default 127.0.0.1:9180 */
     struct config_token *tokens;
     size_t tokens_count;

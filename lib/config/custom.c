@@ -1,6 +1,12 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "config/config_priv.h"
+
+enum { SECRET_FILE_BYTES_MAX = 4096 };
 
 /* The word `tracking`, alone or among the names, stands for the table of tracking parameters. */
 void config__load_query_drop(struct config_loader *l, const struct config_node *n, void *site)
@@ -69,6 +75,55 @@ static void check_mode(struct config_loader *l, const struct config_node *n, con
     if (stat(file, &st) == 0 && (st.st_mode & 077) != 0)
         config__error(l, n, "%s holds secrets and is open to others (mode %04o); chmod 600 it",
                       config__quote(slice_of(file)).text, (unsigned)st.st_mode & 07777);
+}
+
+void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer)
+{
+    struct config_peer *p = peer;
+    char *file = config__load_path(l, n), *text = NULL;
+    const char *why;
+    struct slice secret;
+    size_t bytes = 0;
+    enum err e;
+
+    config__remember(l, &p->secret, n);
+    if (file == NULL || l->is_alone)
+        return;
+    check_mode(l, n, file);
+    e = file_read_all(file, SECRET_FILE_BYTES_MAX, &text, &bytes);
+    if (e == ERR_NOMEM)
+        l->is_out_of_memory = true;
+    if (e != ERR_OK) {
+        config__error(l, n, "%s cannot be read: %s", config__quote(slice_of(file)).text,
+                      e == ERR_LIMIT ? "it is too large for one line" : strerror(errno));
+        return;
+    }
+    secret = slice_trim((struct slice){text, bytes});
+    while (secret.n > 0 && (secret.p[secret.n - 1] == '\n' || secret.p[secret.n - 1] == '\r'))
+        secret.n--;
+    why = config__check_secret(secret);
+    if (why != NULL)
+        config__error(l, n, "%s: %s", config__quote(slice_of(file)).text, why);
+    else if ((p->secret = arena_text(l->arena, secret)) == NULL)
+        l->is_out_of_memory = true;
+    free(text);
+}
+
+void config__load_peers(struct config_loader *l, const struct config_node *n, void *peer)
+{
+    struct config_peer *p = peer;
+    struct config_node *root;
+    char *file = config__load_path(l, n);
+
+    if (file == NULL || l->is_alone)
+        return;
+    root = config__read_file(l, file, n);
+    if (root != NULL)
+        config__load_block(l, root, config__peers_keys, p);
+    for (size_t i = 0; i < p->revoked_count; i++)
+        if ((p->revoked[i].name == NULL) == (p->revoked[i].serial == NULL))
+            config__error(l, n, "%s: entry %zu of revoked: write either a name or a serial number",
+                          config__quote(slice_of(file)).text, i + 1);
 }
 
 void config__load_tokens(struct config_loader *l, const struct config_node *n, void *config)

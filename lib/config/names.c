@@ -9,7 +9,8 @@ enum {
     NAME_BYTES_MAX = 64,
     SECRET_BYTES_MIN = 16,
     SECRET_BYTES_MAX = 256,
-    GLOB_BYTES_MAX = 1024
+    GLOB_BYTES_MAX = 1024,
+    SERIAL_BYTES_MAX = 40, /* 20 bytes, the most that X.509 allows */
 };
 
 static bool is_alnum(char c)
@@ -315,6 +316,17 @@ const char *config__check_secret(struct slice s)
     if (!is_visible(s))
         return "the secret must be one word of printable ASCII: it travels in a request field";
     return NULL;
+}
+
+const char *config__check_serial(struct slice s)
+{
+    bool is_hex = s.n > 0 && s.n <= SERIAL_BYTES_MAX && s.p[0] != '0';
+
+    for (size_t i = 0; i < s.n; i++)
+        is_hex = is_hex && ((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f'));
+    return is_hex ? NULL
+                  : "is no serial number; write its hex digits without leading zeros, as `selvage "
+                    "pki node` and `openssl x509 -serial` print them";
 }
 
 const char *config__check_token(struct slice s)

@@ -13,6 +13,7 @@ enum {
     WORDS_MAX = 256, /* methods, types, cookies, parameters */
     TOKENS_MAX = 1000,
     NODES_MAX = 256,
+    REVOKED_MAX = 10000,
 };
 
 #define STORE_BYTES_MIN (16 * MIB)
@@ -53,6 +54,8 @@ static const struct config_word reloads[] = {{"limit", CONFIG_RELOAD_LIMIT, fals
 static const struct config_word set_cookies[] = {
     {"safe", CONFIG_SET_COOKIE_SAFE, false}, {"rfc", CONFIG_SET_COOKIE_RFC, false}, {0}};
 static const struct config_word logs[] = {{"short", 0, false}, {"full", 1, false}, {0}};
+static const struct config_word peers[] = {
+    {"certificate", CONFIG_PEERS_CERTIFICATE, false}, {"secret", CONFIG_PEERS_SECRET, false}, {0}};
 static const struct config_word underscores[] = {{"drop", 0, false}, {"allow", 1, false}, {0}};
 
 /* ---- a site ---- */
@@ -238,6 +241,33 @@ static const struct config_key listen_keys[] = {
      .means = "HTTP/2 and HTTP/1.1 over TLS; default: plain HTTP/1.1"},
     {"redirect", CONFIG_BOOL, AT(config_listen, redirect), .words = https_word,
      .means = "https: everything is redirected there; default: no"},
+    {"peers", CONFIG_WORD, AT(config_listen, peers), .words = peers,
+     .means = "a shield's listener, for edges: certificate (TLS, with that of peer), or secret "
+              "(plain, on a private net); default: for clients"},
+    END};
+
+static const struct config_key peer_keys[] = {
+    {"certificate", CONFIG_PATH, AT(config_peer, certificate),
+     .means = "a PEM file of this node's certificate and key, which other nodes are shown"},
+    {"ca", CONFIG_PATH, AT(config_peer, ca),
+     .means = "a PEM file of who signs the nodes' certificates: the fleet's own CA"},
+    {"secret", CONFIG_CUSTOM, IN_BLOCK, .load = config__load_secret_file,
+     .means = "a file of one line, the secret that nodes of a private net share; default: none"},
+    {"peers", CONFIG_CUSTOM, IN_BLOCK, .load = config__load_peers,
+     .means = "a file of certificates that are revoked; default: none"},
+    END};
+
+static const struct config_key revoked_keys[] = {
+    {"name", CONFIG_TEXT, AT(config_revoked, name), .check = config__check_label,
+     .means = "a node, with all its certificates"},
+    {"serial", CONFIG_TEXT, .is_lower = true, AT(config_revoked, serial),
+     .check = config__check_serial, .means = "one certificate, by its serial number"},
+    END};
+
+const struct config_key config__peers_keys[] = {
+    {"revoked", CONFIG_LIST, .is_required = true,
+     ITEMS(config_peer, revoked, revoked_count, config_revoked), .max = REVOKED_MAX,
+     .inside = revoked_keys, .means = "write a list, such as [{name: edge-fra1}]"},
     END};
 
 static const struct config_key admin_keys[] = {
@@ -279,7 +309,8 @@ const struct config_key config__edge_keys[] = {
     {"drain", CONFIG_MS, AT(config, drain_ms), .max = TIMEOUT_MS_MAX,
      .means = "how long running requests may take after SIGTERM; default: 30s"},
     {"upstream", CONFIG_LATER, .means = "shields"},
-    {"peer", CONFIG_LATER, .means = "certificates between nodes"},
+    {"peer", CONFIG_BLOCK, AT(config, peer), .inside = peer_keys,
+     .means = "this node among the nodes of the fleet"},
     {"geo", CONFIG_LATER, .means = "regions"},
     END};
 

@@ -39,6 +39,10 @@ struct server_request {
     struct http_fields fields; /* of the request */
     char id[REQUEST_ID_BYTES];
     bool is_head;
+    bool is_peer;        /* a node of the fleet sent it: what it says of the client is believed */
+    bool is_https;       /* between the client and the fleet */
+    struct slice client; /* its address as text, and its network */
+    struct slice client_network;
 
     /* the answer */
     bool is_answered; /* by the cache */

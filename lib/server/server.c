@@ -115,11 +115,33 @@ void server_prepare(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-enum err server_check(struct config *c, struct buf *why)
+/* Strangers are an edge's to serve, and believing them is a shield's to refuse. */
+static enum err check_role(const struct role *role, const struct config *c, struct buf *why)
+{
+    bool is_for_peers = c->listen_count > 0 && c->listen[0].peers != CONFIG_PEERS_NONE;
+
+    if (is_for_peers != role->faces_public)
+        return ERR_OK;
+    if (is_for_peers)
+        buf_addf(why,
+                 "%s: listen: %s is for peers, and this is an edge: remove peers, or start "
+                 "selvage-shield with this file",
+                 c->file, c->listen[0].address);
+    else
+        buf_addf(why,
+                 "%s: listen: %s is for clients, and this is a shield: write peers: certificate "
+                 "there, or start selvage-edge with this file",
+                 c->file, c->listen[0].address);
+    return ERR_INVALID;
+}
+
+enum err server_check(const struct role *role, struct config *c, struct buf *why)
 {
     struct snapshot *s;
-    enum err e = snapshot_new(c, &s, why);
+    enum err e = check_role(role, c, why);
 
+    if (e == ERR_OK)
+        e = snapshot_new(c, &s, why);
     if (e == ERR_OK)
         snapshot_unref(s);
     return e;
@@ -269,7 +291,9 @@ static enum err open_all(struct server *s, struct buf *why)
     guards_check();
     conn_check();
     settle_descriptors(&s->quota);
-    e = snapshot_new(s->config, &s->snapshot, why);
+    e = check_role(s->opt.role, s->config, why);
+    if (e == ERR_OK)
+        e = snapshot_new(s->config, &s->snapshot, why);
     if (e == ERR_OK)
         e = open_disk(s, why);
     if (e == ERR_OK)
@@ -337,6 +361,7 @@ static bool listens_differ(const struct config *a, const struct config *b)
     for (size_t i = 0; !differ && i < a->listen_count; i++)
         differ = !same(a->listen[i].address, b->listen[i].address) ||
                  a->listen[i].redirect != b->listen[i].redirect ||
+                 a->listen[i].peers != b->listen[i].peers ||
                  (a->listen[i].certificates == NULL) != (b->listen[i].certificates == NULL);
     return differ;
 }
@@ -403,7 +428,9 @@ static enum err load_again(const struct server *s, struct snapshot **out, struct
 
     if (e != ERR_OK)
         return e;
-    e = snapshot_new(c, out, why);
+    e = check_role(s->opt.role, c, why);
+    if (e == ERR_OK)
+        e = snapshot_new(c, out, why);
     config_unref(c);
     if (e == ERR_OK) {
         e = check_certificates(s, *out, why);

@@ -26,6 +26,7 @@
 #include "upstream/upstream.h"
 
 struct admin;
+struct peer; /* peer.h */
 struct cache;
 struct cache_worker;
 struct purge;
@@ -68,7 +69,8 @@ bool tls_cert_covers(const struct tls_cert *cert, struct slice host);
 
 /* ---- conn: one client connection (conn.c) ---- */
 
-enum conn_kind { CONN_TLS, CONN_REDIRECT, CONN_PLAIN };
+/* The last two: of a shield, for peers with a certificate, or plain for those with the secret. */
+enum conn_kind { CONN_TLS, CONN_REDIRECT, CONN_PLAIN, CONN_PEER, CONN_PEER_PLAIN };
 
 struct conn_upload; /* one request of HTTP/2 whose head was decoded and which on_req has not seen */
 
@@ -96,6 +98,7 @@ struct conn {
     uint16_t port;             /* of the listener */
     struct snapshot *snapshot; /* keeps `cert` alive */
     const struct tls_cert *cert; /* chosen in the handshake; NULL without TLS */
+    struct peer *peer;           /* owned; CONN_PEER: whose certificate was shown; NULL: none */
     unsigned refs;               /* the socket and each request */
 
     char address[46], network[46]; /* of the client, as text; request.c, at its first request */

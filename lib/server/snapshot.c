@@ -145,6 +145,9 @@ static enum err fill(struct snapshot *s, struct buf *why)
         has_tls = has_tls || c->listen[i].certificates != NULL;
     if (e == ERR_OK && has_tls)
         e = tls_new(c->listen, c->listen_count, &s->tls, why);
+    for (size_t i = 0; e == ERR_OK && i < c->listen_count; i++)
+        if (c->listen[i].peers == CONFIG_PEERS_CERTIFICATE)
+            e = tls_require_peers(s->tls, c->listen[i].address, c->peer.ca, why);
     return e;
 }
 

@@ -187,6 +187,7 @@ static void on_use(struct reactor_message *super)
     w->conf.max_request_entity_size = snapshot_request_body_max(w->snapshot);
     for (size_t i = 0; i < w->listeners_count; i++)
         listener_use(&w->listeners[i], w->snapshot);
+    conn_shut_revoked(w);
     snapshot_unref(old);
     free(m);
 }

@@ -194,10 +194,9 @@ static void test_each_mistake_is_told_with_its_place(void **state)
         {"lisen: []\n" STORE SITES, "edge.yaml:1:1: lisen: unknown key; did you mean 'listen'?\n"},
         {"colour: red\n" REST,
          "edge.yaml:1:1: colour: unknown key; known here are listen, admin, store, sites, logs, "
-         "workers, node, drain\n"},
-        {REST "upstream: {shields: []}\n  \npeer: {}\ngeo: {}\n",
+         "workers, node, drain, peer\n"},
+        {REST "upstream: {shields: []}\n  \n\ngeo: {}\n",
          "edge.yaml:4:1: upstream: not supported by this version; remove the key\n"
-         "edge.yaml:6:1: peer: not supported by this version; remove the key\n"
          "edge.yaml:7:1: geo: not supported by this version; remove the key\n"},
         {STORE SITES, "edge.yaml:1:1: listen: is missing; write at least one address, such as "
                       "listen: [{address: \"0.0.0.0:80\"}]\n"},
@@ -421,7 +420,7 @@ static void test_what_is_shown_cannot_move_the_cursor(void **state)
                   "'-', '_' and '.'\n");
     assert_errors(REST "\"\\e[2J\": 1\n",
                   "edge.yaml:4:1: ?[2J: unknown key; known here are listen, admin, store, sites, "
-                  "logs, workers, node, drain\n");
+                  "logs, workers, node, drain, peer\n");
 }
 
 static void test_a_file_that_is_not_there_or_too_large_is_told(void **state)
