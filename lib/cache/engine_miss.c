@@ -24,6 +24,7 @@ static void no_room(struct cache_exchange *x)
     struct cache_status status = status_of(x);
 
     status.detail = SLICE("overloaded");
+    x->peer_error = "overloaded";
     answer_error(x, 503, "No room for this request now.\n",
                  x->decision.fwd == FWD_NONE ? NULL : &status);
 }
@@ -37,7 +38,8 @@ static void enter(struct cache_exchange *x, bool is_shared)
         .rule = &x->rule,
         .lookup = &x->lookup,
         .action = x->decision.action,
-        .is_shared = is_shared && !is_pass && x->facts.method == METHOD_GET,
+        .is_shared =
+            is_shared && !is_pass && !x->fence.is_alone && x->facts.method == METHOD_GET,
     };
 
     x->is_pass = is_pass;
@@ -202,6 +204,7 @@ static void answer_instead(struct cache_exchange *x, int fwd_status)
         .fwd = FWD_STALE, .fwd_status = fwd_status, .ttl_s = x->decision.ttl_s};
 
     if (x->decision.action == REQUEST_ANSWER) { /* somebody has stored a fresh one meanwhile */
+        x->peer_error = NULL;
         engine_answer_stored(x);
         return;
     }
@@ -214,13 +217,20 @@ static void answer_instead(struct cache_exchange *x, int fwd_status)
 static void failed(struct cache_exchange *x, enum response_failure failure)
 {
     static const struct {
-        const char *detail, *text;
+        const char *detail, *text, *peer_error;
     } said[] = {
-        [RESPONSE_CAME] = {"unreachable", "The origin's answer broke off.\n"},
+        [RESPONSE_CAME] = {"unreachable", "The origin's answer broke off.\n", "origin-refused"},
         [RESPONSE_UNREACHABLE] = {"unreachable",
-                                  "The origin cannot be reached, or its answer broke off.\n"},
-        [RESPONSE_TIMED_OUT] = {"timeout", "The origin did not answer in time.\n"},
-        [RESPONSE_OVERLOADED] = {"overloaded", "Too many requests for this origin now.\n"},
+                                  "The origin cannot be reached, or its answer broke off.\n",
+                                  "origin-refused"},
+        [RESPONSE_TIMED_OUT] = {"timeout", "The origin did not answer in time.\n",
+                                "origin-timeout"},
+        [RESPONSE_OVERLOADED] = {"overloaded", "Too many requests for this origin now.\n",
+                                 "origin-overloaded"},
+        [RESPONSE_BREAKER] =
+            {"breaker-open",
+             "This origin has failed every time of late; it is left alone for some seconds.\n",
+             "breaker-open"},
     };
     enum cache_status_fwd fwd = x->decision.fwd;
     struct cache_status status = {
@@ -228,6 +238,7 @@ static void failed(struct cache_exchange *x, enum response_failure failure)
     struct response_decision d;
 
     engine_leave_fill(x);
+    x->peer_error = said[failure].peer_error;
     if (stands_in(x, NULL, failure, &d)) {
         answer_instead(x, 0);
         return;
@@ -278,6 +289,7 @@ static void came(struct cache_exchange *x, const struct fill_result *r)
         int status = r->head.status;
 
         engine_leave_fill(x);
+        x->peer_error = "origin-error";
         answer_instead(x, status);
         return;
     }

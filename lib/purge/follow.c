@@ -207,9 +207,13 @@ static enum follow_end take_flush(struct follow *f, const struct purge_position 
     if (purge_position_birth(to) <= purge_position_birth(ours) ||
         (to->epoch == ours->epoch && to->epoch_tag != ours->epoch_tag))
         return FOLLOW_DIVERGED;
-    log_warn("purge: the owner's journal does not reach back to where this node is, %u-%llu: all "
-             "it holds is dropped; it goes on from %u-%llu",
-             ours->epoch, (unsigned long long)ours->n, to->epoch, (unsigned long long)to->n);
+    if (ours->epoch == 0)
+        log_info("purge: this node has joined the cluster %016llx at %u-%llu",
+                 (unsigned long long)to->cluster, to->epoch, (unsigned long long)to->n);
+    else
+        log_warn("purge: the owner's journal does not reach back to where this node is, %u-%llu: "
+                 "all it holds is dropped; it goes on from %u-%llu",
+                 ours->epoch, (unsigned long long)ours->n, to->epoch, (unsigned long long)to->n);
     metrics_add(METRIC_JOURNAL_FLUSHES, 1);
     return end_of(purge__jump(f->purge, to));
 }
