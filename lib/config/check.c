@@ -247,6 +247,11 @@ static void check_rules(struct config_loader *l, const struct config_site *s)
 
 static void check_origin(struct config_loader *l, const struct config_origin *o)
 {
+    const struct config_node *weights = config__place(l, &o->weights);
+
+    if (weights != NULL && weights->count != o->servers.count && o->servers.count > 0)
+        config__error(l, weights, "has %zu entries for %zu servers", weights->count,
+                      o->servers.count);
     if (!l->is_alone)
         check_file(l, &o->ca);
     for (size_t i = 0; i < o->servers.count && !o->allow_local; i++)
@@ -269,6 +274,27 @@ static void claim(struct config_loader *l, struct map *taken, char *const *field
         config__error(l, mine, "'%s' is %s in line %u too", *field, of_whom, other->line);
     else if (map_put(taken, key, (void *)(uintptr_t)mine) != ERR_OK)
         l->is_out_of_memory = true;
+}
+
+/* The same shield twice would be tried twice. */
+static void check_shields(struct config_loader *l, const struct config *c)
+{
+    struct map *taken = NULL;
+
+    if (map_new(&taken) != ERR_OK) {
+        l->is_out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < c->groups_count; i++)
+        for (size_t j = 0; j < c->groups[i].shields.count; j++)
+            claim(l, taken, &c->groups[i].shields.item[j], slice_of(c->groups[i].shields.item[j]),
+                  "a shield");
+    map_free(taken);
+    for (size_t i = 0; i < c->groups_count && c->listen_count > 0; i++)
+        if (c->listen[0].peers != CONFIG_PEERS_NONE) {
+            ERROR_AT(l, &c->groups, "is for edges; a shield asks the origin");
+            break;
+        }
 }
 
 static void check_names(struct config_loader *l, const struct config *c, struct map *names,
@@ -309,6 +335,7 @@ void config__check(struct config_loader *l, struct config *c)
 {
     check_listen(l, c);
     check_peers(l, c);
+    check_shields(l, c);
     check_admin(l, c);
     check_tokens(l, c);
     config__check_sites(l, c);

@@ -50,8 +50,20 @@ struct config_rule {
     unsigned line;                 /* where it stands in the sites file: explain names it */
 };
 
+enum config_balance { CONFIG_BALANCE_LEAST, CONFIG_BALANCE_HASH };
+
+/* Probes of an origin's servers. */
+struct config_health {
+    char *path;        /* NULL: none */
+    char *host;        /* NULL: host_header, or the site's first host */
+    uint64_t every_ms;
+};
+
 struct config_origin {
     struct config_strings servers; /* absolute http(s) URLs without path */
+    struct config_strings weights; /* empty, or a number from 1 to 100 for each server */
+    enum config_balance balance;
+    struct config_health health;
     char *host_header;             /* NULL: the client's host */
     char *sni;                     /* NULL: as Host */
     char *ca;                      /* PEM file; NULL: the system's */
@@ -99,6 +111,11 @@ struct config_peer {
     size_t revoked_count;
 };
 
+/* Shields that stand side by side: each object has its place at one of them. */
+struct config_group {
+    struct config_strings shields; /* absolute http(s) URLs without path */
+};
+
 struct config_token {
     char *name;
     char *secret;              /* at least 16 bytes */
@@ -113,6 +130,9 @@ struct config {
     struct config_listen *listen;
     size_t listen_count;
     struct config_peer peer;
+    struct config_group *groups; /* of shields, nearest first */
+    size_t groups_count;         /* 0: the origins are asked directly */
+    bool direct;                 /* when no shield can be asked, the origin may be */
     char *admin_listen;        /* default 127.0.0.1:9180 */
     struct config_token *tokens;
     size_t tokens_count;

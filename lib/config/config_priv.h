@@ -172,6 +172,7 @@ void *config__alloc(struct config_loader *l, size_t count, size_t each);
 extern const struct config_key config__edge_keys[], config__sites_keys[], config__tokens_keys[],
     config__cli_keys[], config__peers_keys[];
 extern const struct config_key config__query_names_key; /* query.drop as a list */
+extern const struct config_key config__shield_group_key; /* one of upstream.shields */
 
 void config__set_defaults(struct config *c);
 
@@ -182,6 +183,7 @@ void config__load_kinds(struct config_loader *l, const struct config_node *n, vo
 void config__load_access_log(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_tokens(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_sites(struct config_loader *l, const struct config_node *n, void *config);
+void config__load_shields(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer);
 void config__load_peers(struct config_loader *l, const struct config_node *n, void *peer);
 
@@ -197,6 +199,8 @@ const char *config__check_name(struct slice s);      /* a host name, for SNI */
 const char *config__check_authority(struct slice s); /* host or host:port */
 const char *config__check_address(struct slice s);   /* IP:PORT */
 const char *config__check_server(struct slice s);    /* http(s)://host:port */
+const char *config__check_weight(struct slice s);    /* 1 to 100 */
+const char *config__check_probe_path(struct slice s);
 const char *config__check_label(struct slice s);     /* a name of ours, in metrics and logs */
 const char *config__check_method(struct slice s);
 const char *config__check_path_glob(struct slice s);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "config/config_priv.h"
 
 enum { SECRET_FILE_BYTES_MAX = 4096 };
@@ -156,4 +157,34 @@ void config__load_sites(struct config_loader *l, const struct config_node *n, vo
     root = config__read_file(l, c->sites_file, n);
     if (root != NULL)
         config__load_block(l, root, config__sites_keys, c);
+}
+
+/* A list of lists: groups, nearest first. */
+void config__load_shields(struct config_loader *l, const struct config_node *n, void *config)
+{
+    struct config *c = config;
+    struct config_group *groups;
+    size_t shields = 0;
+
+    config__remember(l, &c->groups, n);
+    if (n->type != CONFIG_NODE_LIST || n->count == 0) {
+        config__error(l, n, "expected groups of shields, such as [[https://fra1.internal:8443]]");
+        return;
+    }
+    groups = config__alloc(l, n->count, sizeof(*groups));
+    if (groups == NULL)
+        return;
+    for (const struct config_node *v = n->first; v != NULL; v = v->next) {
+        if (v->type != CONFIG_NODE_LIST)
+            config__error(l, v, "a group is a list, such as [https://fra1.internal:8443]");
+        else
+            config__load_value(l, v, &config__shield_group_key, &groups[v->index]);
+        shields += groups[v->index].shields.count;
+    }
+    if (shields >= LIMIT_HOPS) {
+        config__error(l, n, "has %zu shields; at most %d", shields, LIMIT_HOPS - 1);
+        return;
+    }
+    c->groups = groups;
+    c->groups_count = n->count;
 }

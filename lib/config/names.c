@@ -340,3 +340,20 @@ const char *config__check_node(struct slice s)
         s = slice_head(s, s.n - 1);
     return config__check_server(s);
 }
+
+const char *config__check_weight(struct slice s)
+{
+    uint64_t n;
+
+    return slice_to_u64(s, &n) && n >= 1 && n <= 100 ? NULL
+                                                     : "is no weight; at least 1, at most 100";
+}
+
+const char *config__check_probe_path(struct slice s)
+{
+    if (s.n > GLOB_BYTES_MAX)
+        return "is too long; at most 1024 bytes";
+    if (s.p[0] != '/' || !is_visible(s) || slice_index(s, '#') < s.n)
+        return "is no path; write it as /up";
+    return NULL;
+}

@@ -8,7 +8,8 @@ enum {
     LISTEN_MAX = 64,
     SITES_MAX = 4096,
     HOSTS_MAX = 1000,
-    SERVERS_MAX = 16,
+    SERVERS_MAX = LIMIT_SERVERS,
+    SHIELDS_MAX = 16, /* of a group */
     RULES_MAX = 1000,
     WORDS_MAX = 256, /* methods, types, cookies, parameters */
     TOKENS_MAX = 1000,
@@ -54,11 +55,25 @@ static const struct config_word reloads[] = {{"limit", CONFIG_RELOAD_LIMIT, fals
 static const struct config_word set_cookies[] = {
     {"safe", CONFIG_SET_COOKIE_SAFE, false}, {"rfc", CONFIG_SET_COOKIE_RFC, false}, {0}};
 static const struct config_word logs[] = {{"short", 0, false}, {"full", 1, false}, {0}};
+static const struct config_word balances[] = {
+    {"least", CONFIG_BALANCE_LEAST, false}, {"hash", CONFIG_BALANCE_HASH, false}, {0}};
+static const struct config_word directs[] = {
+    {"allowed", 1, false}, {"refused", 0, false}, {0}};
 static const struct config_word peers[] = {
     {"certificate", CONFIG_PEERS_CERTIFICATE, false}, {"secret", CONFIG_PEERS_SECRET, false}, {0}};
 static const struct config_word underscores[] = {{"drop", 0, false}, {"allow", 1, false}, {0}};
 
 /* ---- a site ---- */
+
+static const struct config_key health_keys[] = {
+    {"path", CONFIG_TEXT, .is_required = true, AT(config_health, path),
+     .check = config__check_probe_path,
+     .means = "write what to ask for, such as /up: a status of 2xx or 3xx means up"},
+    {"every", CONFIG_MS, AT(config_health, every_ms), .min = 100, .max = TIMEOUT_MS_MAX,
+     .means = "from probe to probe; default: 1s"},
+    {"host", CONFIG_TEXT, AT(config_health, host), .check = config__check_authority,
+     .means = "the Host of probes; default: host_header, or the site's first host"},
+    END};
 
 static const struct config_key origin_keys[] = {
     {"servers", CONFIG_TEXTS, .is_required = true, AT(config_origin, servers), .min = 1,
@@ -84,7 +99,14 @@ static const struct config_key origin_keys[] = {
      .max = TIMEOUT_MS_MAX, .means = "from the request to the response's head; default: 30s"},
     {"idle_timeout", CONFIG_MS, AT(config_origin, idle_ms), .min = 1, .max = TIMEOUT_MS_MAX,
      .means = "without a byte in the response's body; default: 30s"},
-    {"health", CONFIG_LATER, .means = "probes"},
+    {"weights", CONFIG_TEXTS, AT(config_origin, weights), .min = 1, .max = SERVERS_MAX,
+     .check = config__check_weight,
+     .means = "how much each server gets, such as [3, 1]; default: equal parts"},
+    {"balance", CONFIG_WORD, AT(config_origin, balance), .words = balances,
+     .means = "least: to the server with the fewest requests; hash: each object to one server; "
+              "default: least"},
+    {"health", CONFIG_BLOCK, AT(config_origin, health), .inside = health_keys,
+     .means = "probes of the servers, such as {path: /up, every: 2s}; default: none"},
     END};
 
 static const struct config_key rule_keys[] = {
@@ -193,7 +215,8 @@ static void begin_site(void *item, const struct config_node *n)
                    .queue = LIMIT_QUEUE,
                    .connect_ms = LIMIT_CONNECT_ORIGIN_MS,
                    .first_byte_ms = LIMIT_FIRST_BYTE_MS,
-                   .idle_ms = LIMIT_BODY_IDLE_MS},
+                   .idle_ms = LIMIT_BODY_IDLE_MS,
+                   .health = {.every_ms = LIMIT_HEALTH_MS}},
         .negative_404_s = CONFIG_UNSET,
         .negative_5xx_s = CONFIG_UNSET,
         .max_request_body = LIMIT_REQUEST_BODY_BYTES,
@@ -292,6 +315,23 @@ static const struct config_key log_keys[] = {
      .means = "error, warn, info or debug; default: info"},
     END};
 
+const struct config_key config__shield_group_key = {"group",
+                                                    CONFIG_TEXTS,
+                                                    AT(config_group, shields),
+                                                    .min = 1,
+                                                    .max = SHIELDS_MAX,
+                                                    .check = config__check_server,
+                                                    .means = "write at least one shield"};
+
+static const struct config_key upstream_keys[] = {
+    {"shields", CONFIG_CUSTOM, .is_required = true, .load = config__load_shields,
+     .means = "write groups of shields, nearest first, such as [[https://fra1.internal:8443, "
+              "https://fra2.internal:8443], [https://iad1.internal:8443]]"},
+    {"direct", CONFIG_BOOL, AT(config, direct), .words = directs,
+     .means = "allowed: when no shield can be asked, the origin is; refused: it is not; default: "
+              "allowed"},
+    END};
+
 const struct config_key config__edge_keys[] = {
     {"listen", CONFIG_LIST, .is_required = true, ITEMS(config, listen, listen_count, config_listen),
      .min = 1, .max = LISTEN_MAX, .inside = listen_keys,
@@ -308,7 +348,8 @@ const struct config_key config__edge_keys[] = {
      .means = "this node's name in Via and Cache-Status; default: selvage"},
     {"drain", CONFIG_MS, AT(config, drain_ms), .max = TIMEOUT_MS_MAX,
      .means = "how long running requests may take after SIGTERM; default: 30s"},
-    {"upstream", CONFIG_LATER, .means = "shields"},
+    {"upstream", CONFIG_BLOCK, IN_BLOCK, .inside = upstream_keys,
+     .means = "the shields between this node and the origins; default: none"},
     {"peer", CONFIG_BLOCK, AT(config, peer), .inside = peer_keys,
      .means = "this node among the nodes of the fleet"},
     {"geo", CONFIG_LATER, .means = "regions"},
@@ -334,4 +375,5 @@ void config__set_defaults(struct config *c)
     c->node = node;
     c->log_level = LOG_LEVEL_INFO;
     c->drain_ms = LIMIT_DRAIN_MS;
+    c->direct = true;
 }

@@ -338,6 +338,18 @@ static void refuse_peer(struct server_request *r, enum peer_verdict v)
     refuse(r, 403, peer_verdict_token(v), peer_verdict_text(v));
 }
 
+/* An edge that asks again elsewhere loses nothing: this request has not begun. */
+static void answer_draining(struct server_request *r)
+{
+    r->req->http1_is_persistent = 0;
+    response_local(r, &(struct local_answer){.status = 503,
+                                             .reason = "draining",
+                                             .text = "this shield is draining\n",
+                                             .retry_after = "1",
+                                             .peer_error = "draining",
+                                             .verdict = REQUEST_LOCAL});
+}
+
 /* As of this request: the certificate of a connection that is open may have been revoked since. */
 static enum peer_verdict judge_peer(const struct server_request *r)
 {
@@ -576,6 +588,10 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
         answer_health(r);
         return 0;
     }
+    if (r->worker->draining && is_for_peers(r->conn)) {
+        answer_draining(r);
+        return 0;
+    }
     if (method_is_refused(r) || target_is_refused(r))
         return 0;
     if (is_for_peers(r->conn) && (!read_fields(r) || !admit_peer(r)))
@@ -619,6 +635,13 @@ enum err request_worker_start(struct worker *w)
     e = upstream_new(w->reactor, &w->upstream);
     if (e != ERR_OK)
         return e;
+    if (w->index == 0) {
+        e = upstream_prober_new(w->upstream, &w->prober);
+        if (e == ERR_OK)
+            e = snapshot_probe(w->snapshot, w->prober);
+        if (e != ERR_OK)
+            return e;
+    }
     fetcher_init(&w->request->fetcher, w);
     return cache_worker_new(server_cache(w->server), w->reactor, &w->request->fetcher, &w->cache);
 }
@@ -627,6 +650,7 @@ void request_worker_stop(struct worker *w)
 {
     if (w->cache != NULL)
         cache_worker_free(w->cache);
+    upstream_prober_free(w->prober);
     upstream_free(w->upstream);
     log_stream_free(w->access);
     if (w->request != NULL) {
@@ -636,6 +660,7 @@ void request_worker_stop(struct worker *w)
     }
     free(w->request);
     w->cache = NULL;
+    w->prober = NULL;
     w->upstream = NULL;
     w->access = NULL;
     w->request = NULL;

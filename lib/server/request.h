@@ -94,6 +94,7 @@ struct local_answer { /* all static text, or in the pool */
     const char *reason; /* for the access log */
     const char *text;   /* a line of plain text; NULL: no body */
     const char *allow, *location, *retry_after;
+    const char *peer_error; /* for Selvage-Error; NULL: none */
     enum request_verdict verdict;
 };
 

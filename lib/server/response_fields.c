@@ -189,5 +189,7 @@ void response_fields_set(struct server_request *r, const struct cache_answer *a)
     if (a->has_status)
         response_field_add(req, SLICE("cache-status"),
                            pool_dup(req, status, cache_status_format(&a->cache_status, status)));
+    if (a->peer_error != NULL && !server_role(r->worker->server)->faces_public)
+        response_field_add(req, SLICE("selvage-error"), slice_of(a->peer_error));
     response_fields_local(r);
 }

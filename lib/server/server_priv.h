@@ -39,7 +39,10 @@ struct store_reader;
 /* Hangs on struct site's `user`. */
 struct snapshot_origin {
     struct upstream_target *target; /* owned */
+    struct upstream_route *route;   /* owned; NULL: there are no shields */
     struct slice host_header;       /* p == NULL: the client's host */
+    struct slice secret;            /* for shields of a private net; p == NULL: none */
+    bool may_go_direct;             /* past the shields */
 };
 
 struct snapshot {
@@ -47,6 +50,8 @@ struct snapshot {
     struct config *config;          /* a reference */
     struct site *site;              /* owned; config->sites_count of them */
     struct snapshot_origin *origin; /* owned; beside `site` */
+    struct upstream_target **shield; /* owned; nearest group first */
+    size_t shields_count;
     struct sites *sites;            /* owned */
     struct tls *tls;                /* owned; NULL when no listener has certificates */
 };
@@ -55,6 +60,9 @@ struct snapshot {
 NODISCARD enum err snapshot_new(struct config *c, struct snapshot **out, struct buf *why);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* NULL is fine; any thread */
+
+/* Let `p` probe the servers that this snapshot goes to.  ERR_NOMEM: it goes on as before. */
+NODISCARD enum err snapshot_probe(const struct snapshot *s, struct upstream_prober *p);
 
 /* The largest max_request_body of its sites: libh2o knows one limit for all of them. */
 uint64_t snapshot_request_body_max(const struct snapshot *s);
@@ -183,6 +191,7 @@ struct worker {
         *upstream; /* made and ended by request_worker_start() and _stop(), as the next two */
     struct cache_worker *cache;
     struct request_worker *request;
+    struct upstream_prober *prober; /* of the first worker; NULL in the others */
     struct log_stream *access;
     struct snapshot *snapshot; /* current; swapped by a message */
     struct conn *conns;

@@ -194,10 +194,20 @@ static void test_each_mistake_is_told_with_its_place(void **state)
         {"lisen: []\n" STORE SITES, "edge.yaml:1:1: lisen: unknown key; did you mean 'listen'?\n"},
         {"colour: red\n" REST,
          "edge.yaml:1:1: colour: unknown key; known here are listen, admin, store, sites, logs, "
-         "workers, node, drain, peer\n"},
-        {REST "upstream: {shields: []}\n  \n\ngeo: {}\n",
-         "edge.yaml:4:1: upstream: not supported by this version; remove the key\n"
-         "edge.yaml:7:1: geo: not supported by this version; remove the key\n"},
+         "workers, node, drain, upstream, peer\n"},
+        {REST "upstream: {shields: []}\n",
+         "edge.yaml:4:21: upstream.shields: expected groups of shields, such as "
+         "[[https://fra1.internal:8443]]\n"},
+        {REST "upstream: {shields: [https://a]}\n",
+         "edge.yaml:4:22: upstream.shields[0]: a group is a list, such as "
+         "[https://fra1.internal:8443]\n"},
+        {REST "upstream: {direct: never, shields: [[http://a/x, https://b], [https://b]]}\n",
+         "edge.yaml:4:20: upstream.direct: 'never' is not known here; write allowed or refused\n"
+         "edge.yaml:4:38: upstream.shields[0][0]: 'http://a/x' has a path; write scheme, host and "
+         "port alone, such as https://10.0.0.5:8443\n"
+         "edge.yaml:4:63: upstream.shields[1][0]: 'https://b' is a shield in line 4 too\n"},
+        {REST "geo: {}\n",
+         "edge.yaml:4:1: geo: not supported by this version; remove the key\n"},
         {STORE SITES, "edge.yaml:1:1: listen: is missing; write at least one address, such as "
                       "listen: [{address: \"0.0.0.0:80\"}]\n"},
         {LISTEN SITES,
@@ -420,7 +430,7 @@ static void test_what_is_shown_cannot_move_the_cursor(void **state)
                   "'-', '_' and '.'\n");
     assert_errors(REST "\"\\e[2J\": 1\n",
                   "edge.yaml:4:1: ?[2J: unknown key; known here are listen, admin, store, sites, "
-                  "logs, workers, node, drain, peer\n");
+                  "logs, workers, node, drain, upstream, peer\n");
 }
 
 static void test_a_file_that_is_not_there_or_too_large_is_told(void **state)
