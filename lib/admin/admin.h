@@ -17,6 +17,7 @@
 #include "base/slice.h"
 #include "config/config.h"
 
+struct geo_drains;
 struct purge;
 struct store;
 struct store_reader;
@@ -57,6 +58,7 @@ struct admin;
 struct admin_options {
     struct purge *purge;         /* borrowed until admin_free() */
     struct store *store;         /* borrowed until admin_free() */
+    struct geo_drains *drains;   /* borrowed until admin_free(); NULL: regions cannot be drained */
     struct admin_backend backend;
     const char *version;
 };

@@ -79,6 +79,8 @@ void admin__status(struct admin_call *c);
 void admin__metrics(struct admin_call *c);
 void admin__purge(struct admin_call *c);
 void admin__ls(struct admin_call *c);
+void admin__regions(struct admin_call *c);
+void admin__regions_drain(struct admin_call *c);
 void admin__explain(struct admin_call *c);
 
 /*

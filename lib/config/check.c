@@ -339,4 +339,5 @@ void config__check(struct config_loader *l, struct config *c)
     check_admin(l, c);
     check_tokens(l, c);
     config__check_sites(l, c);
+    config__check_geo(l, c);
 }

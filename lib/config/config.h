@@ -75,6 +75,7 @@ struct config_origin {
 
 enum config_query_keep { CONFIG_QUERY_KEEP_ALL, CONFIG_QUERY_KEEP_NONE };
 enum config_reload { CONFIG_RELOAD_LIMIT, CONFIG_RELOAD_HONOUR, CONFIG_RELOAD_IGNORE };
+enum config_geo { CONFIG_GEO_OFF, CONFIG_GEO_HEADER, CONFIG_GEO_REDIRECT };
 enum config_set_cookie { CONFIG_SET_COOKIE_SAFE, CONFIG_SET_COOKIE_RFC };
 
 struct config_site {
@@ -94,6 +95,10 @@ struct config_site {
     uint64_t hsts_s;           /* 0: none */
     bool log_full;             /* log: full */
     bool underscores;          /* request_fields with '_' are let through */
+    enum config_geo geo;
+    uint64_t geo_min_size;     /* geo_redirect: of a stored object that is worth it */
+    struct config_strings geo_paths; /* globs; worth it whatever their size */
+    bool geo_credentials;      /* requests with Cookie or Authorization may be redirected */
 };
 
 /* One line of peers.yaml: a name or a serial number, the other is NULL. */
@@ -116,11 +121,21 @@ struct config_group {
     struct config_strings shields; /* absolute http(s) URLs without path */
 };
 
+/* One line of regions.yaml, which is the same on all nodes. */
+struct config_region {
+    char *name;
+    char *hostname;            /* lower-case, with port if written */
+    double latitude, longitude; /* degrees */
+    struct config_strings addresses;
+    bool drain;                /* no client is sent there */
+};
+
 struct config_token {
     char *name;
     char *secret;              /* at least 16 bytes */
     bool may_purge, may_read;  /* kinds: */
     bool may_purge_wide;       /* --all and --host */
+    bool may_regions;          /* drain and undrain regions */
     struct config_strings sites; /* empty: all */
 };
 
@@ -146,6 +161,11 @@ struct config {
     struct config_site *sites;
     size_t sites_count;
     char *sites_file;
+    char *geo_database, *geo_database6; /* NULL: none */
+    char *geo_here;            /* name of the region this node is in; NULL: unsaid */
+    struct config_region *regions;
+    size_t regions_count;
+    char *regions_file;        /* NULL: none */
     void *memory;              /* private to lib/config */
 };
 

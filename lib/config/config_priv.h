@@ -171,6 +171,7 @@ void *config__alloc(struct config_loader *l, size_t count, size_t each);
 
 extern const struct config_key config__edge_keys[], config__sites_keys[], config__tokens_keys[],
     config__cli_keys[], config__peers_keys[];
+extern const struct config_key config__geo_keys[], config__geo_redirect_keys[]; /* geo.c */
 extern const struct config_key config__query_names_key; /* query.drop as a list */
 extern const struct config_key config__shield_group_key; /* one of upstream.shields */
 
@@ -191,6 +192,7 @@ void config__load_peers(struct config_loader *l, const struct config_node *n, vo
 
 void config__check(struct config_loader *l, struct config *c); /* and what follows from it */
 void config__check_sites(struct config_loader *l, const struct config *c);
+void config__check_geo(struct config_loader *l, const struct config *c); /* geo.c */
 
 /* ---- names.c: grammars of single values; NULL or what is wrong ---- */
 

@@ -54,6 +54,11 @@ static const struct config_word reloads[] = {{"limit", CONFIG_RELOAD_LIMIT, fals
                                              {0}};
 static const struct config_word set_cookies[] = {
     {"safe", CONFIG_SET_COOKIE_SAFE, false}, {"rfc", CONFIG_SET_COOKIE_RFC, false}, {0}};
+static const struct config_word geos[] = {{"off", CONFIG_GEO_OFF, false},
+                                          {"header", CONFIG_GEO_HEADER, false},
+                                          {"redirect", CONFIG_GEO_REDIRECT, false},
+                                          {"no", CONFIG_GEO_OFF, true},
+                                          {0}};
 static const struct config_word logs[] = {{"short", 0, false}, {"full", 1, false}, {0}};
 static const struct config_word balances[] = {
     {"least", CONFIG_BALANCE_LEAST, false}, {"hash", CONFIG_BALANCE_HASH, false}, {0}};
@@ -204,6 +209,11 @@ static const struct config_key site_keys[] = {
      .means = "full: whole client addresses and query values in the access log; default: short"},
     {"underscores", CONFIG_BOOL, AT(config_site, underscores), .words = underscores,
      .means = "request fields with '_' in their names; default: drop"},
+    {"geo", CONFIG_WORD, AT(config_site, geo), .words = geos,
+     .means = "header: X-Geo-Country goes to the origin and into the key; redirect: clients are "
+              "sent to a much nearer region; default: off"},
+    {"geo_redirect", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_redirect_keys,
+     .means = "which answers are worth a redirect"},
     END};
 
 static void begin_site(void *item, const struct config_node *n)
@@ -220,6 +230,7 @@ static void begin_site(void *item, const struct config_node *n)
         .negative_404_s = CONFIG_UNSET,
         .negative_5xx_s = CONFIG_UNSET,
         .max_request_body = LIMIT_REQUEST_BODY_BYTES,
+        .geo_min_size = LIMIT_GEO_REDIRECT_BYTES,
     };
 }
 
@@ -239,7 +250,7 @@ static const struct config_key token_keys[] = {
      .means = "write at least 16 bytes, such as from `openssl rand -hex 24`"},
     {"kinds", CONFIG_CUSTOM, .is_required = true, .load = config__load_kinds,
      .means = "write what it allows: purge, read (status, lists, explain), wide (purges of hosts "
-              "and of everything)"},
+              "and of everything), regions (drain and undrain them)"},
     {"sites", CONFIG_TEXTS, AT(config_token, sites), .min = 1, .max = SITES_MAX,
      .check = config__check_label, .means = "write names of sites it is good for; default: all"},
     END};
@@ -352,7 +363,7 @@ const struct config_key config__edge_keys[] = {
      .means = "the shields between this node and the origins; default: none"},
     {"peer", CONFIG_BLOCK, AT(config, peer), .inside = peer_keys,
      .means = "this node among the nodes of the fleet"},
-    {"geo", CONFIG_LATER, .means = "regions"},
+    {"geo", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_keys, .means = "where clients are"},
     END};
 
 /* ---- the command line tool ---- */

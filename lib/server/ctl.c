@@ -309,6 +309,7 @@ enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *wh
     struct admin_options admin = {
         .purge = server_purge(opt->server),
         .store = server_store(opt->server),
+        .drains = server_drains(opt->server),
         .backend = {on_ready, on_explain, on_head_facts, c},
         .version = opt->version,
     };

@@ -13,6 +13,7 @@
 #include "server/accesslog.h"
 #include "server/listener.h"
 #include "server/peer.h"
+#include "server/region.h"
 
 enum {
     HALF_CLOSED_MS = 5000, /* who has closed his side may still read; for so long */
@@ -540,6 +541,14 @@ static bool expects_content(struct slice method)
            slice_eq(method, SLICE("PATCH"));
 }
 
+static void refuse_for_memory(struct server_request *r)
+{
+    response_local(r, &(struct local_answer){.status = 503,
+                                             .reason = "out-of-memory",
+                                             .text = "this server is out of memory\n",
+                                             .retry_after = "1"});
+}
+
 static void ask_cache(struct server_request *r, struct slice host)
 {
     struct slice body = slice_of_iovec(r->req->entity);
@@ -566,12 +575,13 @@ static void ask_cache(struct server_request *r, struct slice host)
      * anybody could have the answer to a request without Accept-Language stored as the one in
      * German. */
     http_fields_remove_hop_by_hop(&r->fields);
+    if (region_settle_fields(r) != ERR_OK) {
+        refuse_for_memory(r);
+        return;
+    }
     r->exchange = cache_start(r->worker->cache, &rq, &response_client, r);
     if (r->exchange == NULL) {
-        response_local(r, &(struct local_answer){.status = 503,
-                                                 .reason = "out-of-memory",
-                                                 .text = "this server is out of memory\n",
-                                                 .retry_after = "1"});
+        refuse_for_memory(r);
         return;
     }
     if (r->is_answered)
@@ -604,7 +614,9 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
     }
     if (body_is_refused(r) || (!is_for_peers(r->conn) && !read_fields(r)) || fields_are_refused(r))
         return 0;
-    ask_cache(r, host);
+    region_settle_host(r, &host);
+    if (!region_redirects_request(r, host))
+        ask_cache(r, host);
     return 0;
 }
 

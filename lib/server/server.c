@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "cache/judge.h"
 #include "cache/variant.h"
+#include "geo/regions.h"
 #include "purge/purge.h"
 #include "server/conn.h"
 #include "server/ctl.h"
@@ -46,6 +47,8 @@ struct server {
     struct purge *purge; /* owned */
     struct store *store; /* owned */
     struct cache *cache; /* of request.c */
+    struct geo_drains *drains; /* owned */
+    char *drains_file;         /* owned */
     struct ctl *ctl;     /* owned */
     struct listener *listeners; /* owned; of all workers */
     struct worker *workers;     /* owned */
@@ -78,6 +81,11 @@ struct store *server_store(struct server *s)
 struct cache *server_cache(struct server *s)
 {
     return s->cache;
+}
+
+struct geo_drains *server_drains(struct server *s)
+{
+    return s->drains;
 }
 
 void server_set_cache(struct server *s, struct cache *c)
@@ -217,6 +225,15 @@ static enum err open_store(struct server *s, const char *dir, struct buf *why)
     return e;
 }
 
+static enum err open_drains(struct server *s, const char *dir, struct buf *why)
+{
+    if (asprintf(&s->drains_file, "%s/drained-regions", dir) < 0) {
+        s->drains_file = NULL;
+        return ERR_NOMEM;
+    }
+    return geo_drains_open(s->drains_file, &s->drains, why);
+}
+
 /* ctl first: what the store holds is judged by it. */
 static enum err open_disk(struct server *s, struct buf *why)
 {
@@ -235,6 +252,9 @@ static enum err open_disk(struct server *s, struct buf *why)
         return ERR_LIMIT;
     }
     snprintf(path, sizeof(path), "%s/ctl", dir);
+    e = open_drains(s, dir, why);
+    if (e != ERR_OK)
+        return e;
     e = purge_open(path, &s->purge);
     if (e != ERR_OK) {
         explain_open(why, path, "the purge journal", e);
@@ -342,6 +362,8 @@ void server_free(struct server *s)
     store_close(s->store);
     if (s->purge != NULL)
         purge_close(s->purge);
+    geo_drains_free(s->drains);
+    free(s->drains_file);
     snapshot_unref(s->snapshot);
     config_unref(s->config);
     free(s);

@@ -21,6 +21,7 @@
 #include "base/reactor.h"
 #include "cache/role.h"
 #include "config/config.h"
+#include "geo/geo.h"
 #include "server/server.h"
 #include "site/site.h"
 #include "upstream/upstream.h"
@@ -31,6 +32,8 @@ struct cache;
 struct cache_worker;
 struct purge;
 struct request_worker; /* request.h */
+struct geo_drains;
+struct geo_region;
 struct store;
 struct store_reader;
 
@@ -54,6 +57,10 @@ struct snapshot {
     size_t shields_count;
     struct sites *sites;            /* owned */
     struct tls *tls;                /* owned; NULL when no listener has certificates */
+    struct geo *geo;                /* owned; NULL without a database */
+    struct geo_region *regions;     /* owned */
+    size_t regions_count;
+    size_t here; /* the region this node is in; SIZE_MAX: none */
 };
 
 /* Build from `c` (a reference is taken).  On failure `why` gets the lines for a person. */
@@ -111,6 +118,9 @@ struct conn {
 
     char address[46], network[46]; /* of the client, as text; request.c, at its first request */
     uint8_t address_bytes, network_bytes;
+
+    struct geo_place place; /* of the client; region.c, when it is first asked for */
+    uint64_t place_serial;  /* of the database that said so; 0: nobody has asked */
 
     int linger_fd; /* -1, or a second name of the socket: conn_linger() was called */
     struct conn_running running;
@@ -242,6 +252,7 @@ enum server_health server_health(const struct server *s);
 struct purge *server_purge(struct server *s);
 struct store *server_store(struct server *s);
 struct cache *server_cache(struct server *s);
+struct geo_drains *server_drains(struct server *s); /* NULL while it starts */
 const struct role *server_role(const struct server *s);
 const struct config *server_config(const struct server *s); /* the one it started with */
 void server_set_cache(struct server *s, struct cache *c);   /* request_server_start() */

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "server/region.h"
 #include "server/server_priv.h"
 #include "server/tls.h"
 
@@ -222,6 +223,7 @@ static enum err fill_site(struct snapshot *all, struct site *s, struct snapshot_
         .max_request_body = c->max_request_body,
         .hsts_s = c->hsts_s,
         .log_full = c->log_full,
+        .sends_country = c->geo == CONFIG_GEO_HEADER,
         .user = origin,
     };
     e = make_target(all->config, c, origin, why);
@@ -233,6 +235,7 @@ static void snapshot_free(struct snapshot *s)
     size_t count = s->config->sites_count;
 
     tls_free(s->tls);
+    region_unload(s);
     sites_free(s->sites);
     for (size_t i = 0; s->origin != NULL && i < count; i++) {
         upstream_route_unref(s->origin[i].route);
@@ -271,6 +274,8 @@ static enum err fill(struct snapshot *s, struct buf *why)
         has_tls = has_tls || c->listen[i].certificates != NULL;
     if (e == ERR_OK && has_tls)
         e = tls_new(c->listen, c->listen_count, &s->tls, why);
+    if (e == ERR_OK)
+        e = region_load(s, why);
     for (size_t i = 0; e == ERR_OK && i < c->listen_count; i++)
         if (c->listen[i].peers == CONFIG_PEERS_CERTIFICATE)
             e = tls_require_peers(s->tls, c->listen[i].address, c->peer.ca, why);

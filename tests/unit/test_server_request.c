@@ -225,6 +225,12 @@ struct cache *server_cache(struct server *s)
     return NULL;
 }
 
+struct geo_drains *server_drains(struct server *s)
+{
+    (void)s;
+    return NULL;
+}
+
 void server_set_cache(struct server *s, struct cache *c)
 {
     (void)s;
