@@ -2,8 +2,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "server/conn.h"
@@ -164,6 +166,21 @@ const char *peer_verdict_text(enum peer_verdict v)
 const char *peer_verdict_token(enum peer_verdict v)
 {
     return verdicts[v].token;
+}
+
+bool peer_certificate_ends(const char *file, int64_t *out_s)
+{
+    BIO *b = BIO_new_file(file, "r");
+    X509 *x = b == NULL ? NULL : PEM_read_bio_X509(b, NULL, NULL, NULL);
+    struct tm tm;
+    bool ok = x != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(x), &tm) == 1;
+
+    if (ok)
+        *out_s = (int64_t)timegm(&tm);
+    X509_free(x);
+    BIO_free(b);
+    ERR_clear_error();
+    return ok;
 }
 
 /* ---- the handshake ---- */

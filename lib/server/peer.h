@@ -11,6 +11,7 @@
 #define SERVER_PEER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <openssl/ssl.h>
 
@@ -54,6 +55,12 @@ bool peer_may_ask_for(const struct peer *p, const char *site);
 /* What to tell somebody, and the word for logs; static. */
 const char *peer_verdict_text(enum peer_verdict v);
 const char *peer_verdict_token(enum peer_verdict v);
+
+/*
+ * When the first certificate in the file ends, in seconds since 1970.  False when there is none.
+ * Blocks on the disk.
+ */
+bool peer_certificate_ends(const char *file, int64_t *out_s);
 
 /*
  * Have connections that begin with `ctx` asked for a certificate, and judged by the CAs in

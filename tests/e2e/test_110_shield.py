@@ -2,6 +2,7 @@
 import re
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -154,6 +155,19 @@ def test_edges_speak_http_1_1(shield):
     ctx.set_alpn_protocols(["h2"])
     with pytest.raises((ssl.SSLError, ConnectionError)):
         H1(shield.port, ctx, "shield.test").close()
+
+
+def test_the_end_of_its_certificate_is_shown(make_shield, origin):
+    shield = make_shield(origin, start=False)
+    told = shield.fleet.node("shield", "--days", "20")
+    shield.start()
+    day = time.strftime("%Y-%m-%d", time.gmtime(shield.metric("selvage_peer_certificate_ends_seconds")))
+    assert day == told["until"]
+    shield.wait_said("expires in less than 30 days")
+    told = shield.fleet.node("shield", "--days", "300")
+    shield.reload()
+    day = time.strftime("%Y-%m-%d", time.gmtime(shield.metric("selvage_peer_certificate_ends_seconds")))
+    assert day == told["until"]
 
 
 # ---- what it believes ----
