@@ -50,6 +50,8 @@ struct admin_backend {
     enum err (*explain)(void *user, struct slice url, struct slice fields, struct buf *out);
     /* One line of `ls` about a stored head: age and lifetime left in seconds (negative when stale), status. False when it is none of ours. */
     bool (*head_facts)(void *user, struct slice head, int64_t *age_s, int64_t *ttl_s, int *status);
+    /* The journal's position and the nodes that follow it, as a JSON object. */
+    void (*members)(void *user, struct buf *out);
     void *user;
 };
 

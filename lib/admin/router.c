@@ -23,6 +23,7 @@ static const struct route {
     {SLICE("GET"), SLICE("/healthz"), NEED_NOTHING, false, admin__healthz},
     {SLICE("GET"), SLICE("/readyz"), NEED_READ, false, admin__readyz},
     {SLICE("GET"), SLICE("/status"), NEED_READ, false, admin__status},
+    {SLICE("GET"), SLICE("/members"), NEED_PURGE, false, admin__members},
     {SLICE("GET"), SLICE("/metrics"), NEED_READ, false, admin__metrics},
     {SLICE("GET"), SLICE("/ls"), NEED_READ, false, admin__ls},
     {SLICE("POST"), SLICE("/explain"), NEED_READ, true, admin__explain},
@@ -105,9 +106,10 @@ static void route(struct admin_call *c)
         return;
     }
     if (allow == NULL) {
-        admin__refuse(c, 404,
-                      "there is nothing here; ask /status, /metrics, /readyz, /healthz, /ls, "
-                      "/explain, /purge or /regions");
+        admin__refuse(
+            c, 404,
+            "there is nothing here; ask /status, /members, /metrics, /readyz, /healthz, /ls, "
+            "/explain, /purge or /regions");
         return;
     }
     c->response->allow = allow;

@@ -116,9 +116,13 @@ struct config_peer {
     size_t revoked_count;
 };
 
-/* Shields that stand side by side: each object has its place at one of them. */
-struct config_group {
-    struct config_strings shields; /* absolute http(s) URLs without path */
+enum config_journal_lost { CONFIG_LOST_REVALIDATE, CONFIG_LOST_SERVE, CONFIG_LOST_FAIL };
+
+/* Whose purges this node heeds. */
+struct config_journal {
+    char *owner;       /* URL of a node's listener for peers; NULL: upstream.shields decides, config_journal_owner() */
+    uint64_t grace_ms; /* so long without its owner a node goes on as usual */
+    int on_lost;       /* enum config_journal_lost: what it does then */
 };
 
 /* One line of regions.yaml, which is the same on all nodes. */
@@ -128,6 +132,11 @@ struct config_region {
     double latitude, longitude; /* degrees */
     struct config_strings addresses;
     bool drain;                /* no client is sent there */
+};
+
+/* Shields that stand side by side: each object has its place at one of them. */
+struct config_group {
+    struct config_strings shields; /* absolute http(s) URLs without path */
 };
 
 struct config_token {
@@ -145,6 +154,7 @@ struct config {
     struct config_listen *listen;
     size_t listen_count;
     struct config_peer peer;
+    struct config_journal journal;
     struct config_group *groups; /* of shields, nearest first */
     size_t groups_count;         /* 0: the origins are asked directly */
     bool direct;                 /* when no shield can be asked, the origin may be */
@@ -180,6 +190,9 @@ NODISCARD enum err config_load(const char *file, struct config **out, struct buf
 
 /* Load a sites file alone; for `selvage check` on one.  The result has sites only. */
 NODISCARD enum err config_load_sites(const char *file, struct config **out, struct buf *errors);
+
+/* The node whose purge journal this one follows: what is written, else the first shield; NULL: it has its own. */
+const char *config_journal_owner(const struct config *c);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */

@@ -64,6 +64,10 @@ static const struct config_word balances[] = {
     {"least", CONFIG_BALANCE_LEAST, false}, {"hash", CONFIG_BALANCE_HASH, false}, {0}};
 static const struct config_word directs[] = {
     {"allowed", 1, false}, {"refused", 0, false}, {0}};
+static const struct config_word losts[] = {{"revalidate", CONFIG_LOST_REVALIDATE, false},
+                                           {"serve", CONFIG_LOST_SERVE, false},
+                                           {"fail", CONFIG_LOST_FAIL, false},
+                                           {0}};
 static const struct config_word peers[] = {
     {"certificate", CONFIG_PEERS_CERTIFICATE, false}, {"secret", CONFIG_PEERS_SECRET, false}, {0}};
 static const struct config_word underscores[] = {{"drop", 0, false}, {"allow", 1, false}, {0}};
@@ -291,6 +295,17 @@ static const struct config_key peer_keys[] = {
      .means = "a file of certificates that are revoked; default: none"},
     END};
 
+static const struct config_key journal_keys[] = {
+    {"owner", CONFIG_TEXT, AT(config_journal, owner), .check = config__check_server,
+     .means = "the shield that owns the purge journal, such as https://fra1.internal:8443; default: "
+              "the first of upstream.shields, and without them this node itself"},
+    {"grace", CONFIG_MS, AT(config_journal, grace_ms), .min = 1000, .max = TIMEOUT_MS_MAX,
+     .means = "how long this node goes on as usual without its owner; default: 1m"},
+    {"on_journal_lost", CONFIG_WORD, AT(config_journal, on_lost), .words = losts,
+     .means = "after that: revalidate (serve what was validated since), serve (purges may be "
+              "missed) or fail (503); default: revalidate"},
+    END};
+
 static const struct config_key revoked_keys[] = {
     {"name", CONFIG_TEXT, AT(config_revoked, name), .check = config__check_label,
      .means = "a node, with all its certificates"},
@@ -363,6 +378,8 @@ const struct config_key config__edge_keys[] = {
      .means = "the shields between this node and the origins; default: none"},
     {"peer", CONFIG_BLOCK, AT(config, peer), .inside = peer_keys,
      .means = "this node among the nodes of the fleet"},
+    {"journal", CONFIG_BLOCK, AT(config, journal), .inside = journal_keys,
+     .means = "whose purges this node heeds"},
     {"geo", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_keys, .means = "where clients are"},
     END};
 
@@ -387,4 +404,5 @@ void config__set_defaults(struct config *c)
     c->log_level = LOG_LEVEL_INFO;
     c->drain_ms = LIMIT_DRAIN_MS;
     c->direct = true;
+    c->journal.grace_ms = LIMIT_JOURNAL_GRACE_MS;
 }

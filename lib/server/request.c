@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "http/url.h"
 #include "server/accesslog.h"
+#include "server/journal.h"
 #include "server/listener.h"
 #include "server/peer.h"
 #include "server/region.h"
@@ -254,6 +255,7 @@ static void answer_health(struct server_request *r)
     static const struct local_answer answers[] = {
         [SERVER_HEALTHY] = {200, "health", "ok\n", .verdict = REQUEST_LOCAL},
         [SERVER_DRAINING] = {503, "health", "draining\n", .verdict = REQUEST_LOCAL},
+        [SERVER_LAGGING] = {503, "health", "lagging\n", .verdict = REQUEST_LOCAL},
         [SERVER_STUCK] = {503, "health", "stuck\n", .verdict = REQUEST_LOCAL},
     };
 
@@ -604,7 +606,8 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
     }
     if (method_is_refused(r) || target_is_refused(r))
         return 0;
-    if (is_for_peers(r->conn) && (!read_fields(r) || !admit_peer(r)))
+    if (is_for_peers(r->conn) &&
+        (!read_fields(r) || !admit_peer(r) || journal_takes(server_journal(r->worker->server), r)))
         return 0;
     if (!find_site(r, &host))
         return 0;
@@ -678,6 +681,13 @@ void request_worker_stop(struct worker *w)
     w->request = NULL;
 }
 
+static enum cache_journal_lost lost_policy(const struct config *c)
+{
+    return c->journal.on_lost == CONFIG_LOST_SERVE  ? CACHE_LOST_SERVE
+           : c->journal.on_lost == CONFIG_LOST_FAIL ? CACHE_LOST_FAIL
+                                                    : CACHE_LOST_REVALIDATE;
+}
+
 enum err request_server_start(struct server *s, struct buf *why)
 {
     const struct config *c = server_config(s);
@@ -687,6 +697,8 @@ enum err request_server_start(struct server *s, struct buf *why)
         .store = server_store(s),
         .purge = server_purge(s),
         .store_bytes = c->store_size,
+        .journal_grace_ms = (int64_t)c->journal.grace_ms,
+        .on_journal_lost = lost_policy(c),
     };
     struct cache *cache;
     enum err e = cache_new(&opt, &cache);

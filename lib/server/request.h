@@ -47,6 +47,8 @@ struct server_request {
     struct slice client; /* its address as text, and its network */
     struct slice client_network;
 
+    struct stream *journal_stream; /* of journal.c; NULL: it is no stream */
+
     /* the answer */
     bool is_answered; /* by the cache */
     bool is_sent;     /* the head was handed to libh2o */

@@ -192,6 +192,9 @@ void response_fields_set(struct server_request *r, const struct cache_answer *a)
                            pool_dup(req, status, cache_status_format(&a->cache_status, status)));
     if (a->peer_error != NULL && !server_role(r->worker->server)->faces_public)
         response_field_add(req, SLICE("selvage-error"), slice_of(a->peer_error));
+    if (a->checked.p != NULL && r->is_peer)
+        response_field_add(req, SLICE("selvage-checked"),
+                           pool_dup(req, a->checked.p, a->checked.n));
     region_answer_fields(r, a);
     response_fields_local(r);
 }

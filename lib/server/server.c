@@ -22,8 +22,8 @@
 #include "server/conn.h"
 #include "server/ctl.h"
 #include "server/guards.h"
+#include "server/journal.h"
 #include "server/listener.h"
-#include "server/peer.h"
 #include "server/tls.h"
 #include "server/worker.h"
 #include "store/store.h"
@@ -37,7 +37,6 @@ enum {
     JOIN_MS = 3000,
     ERRORS_BYTES_MAX = 64 << 10,
     PATH_BYTES_MAX = 4096,
-    PEER_WARN_DAYS = 30,
     DESCRIPTORS_PERCENT = 90,
     DESCRIPTORS_OURS = 256, /* files, loops, admin: not for clients, even when the limit is low */
 };
@@ -49,25 +48,30 @@ struct server {
     struct purge *purge; /* owned */
     struct store *store; /* owned */
     struct cache *cache; /* of request.c */
-    struct geo_drains *drains; /* owned */
-    char *drains_file;         /* owned */
-    struct ctl *ctl;     /* owned */
+    struct geo_drains *drains;  /* owned */
+    char *drains_file;          /* owned */
+    struct journal *journal;    /* owned */
+    struct ctl *ctl;            /* owned */
     struct listener *listeners; /* owned; of all workers */
     struct worker *workers;     /* owned */
     unsigned workers_count, workers_started;
     bool is_request_started;
-    int64_t peer_ends_s; /* as the metric shows it */
     struct conn_quota quota;
     struct snapshot *snapshot; /* a reference; the current one, main thread only */
 
     /* Any thread. */
-    _Atomic bool is_draining, is_stuck;
+    _Atomic bool is_draining, is_stuck, is_lagging;
+    int64_t began_ms;
 };
 
 enum server_health server_health(const struct server *s)
 {
     if (atomic_load_explicit(&s->is_draining, memory_order_relaxed))
         return SERVER_DRAINING;
+    /* who cannot catch up serves as a node without its journal does */
+    if (atomic_load_explicit(&s->is_lagging, memory_order_relaxed) &&
+        clock_mono_ms() - s->began_ms < (int64_t)s->config->journal.grace_ms)
+        return SERVER_LAGGING;
     return atomic_load_explicit(&s->is_stuck, memory_order_relaxed) ? SERVER_STUCK : SERVER_HEALTHY;
 }
 
@@ -84,6 +88,18 @@ struct store *server_store(struct server *s)
 struct cache *server_cache(struct server *s)
 {
     return s->cache;
+}
+
+struct journal *server_journal(struct server *s)
+{
+    return s->journal;
+}
+
+void server_settled(void *server)
+{
+    struct server *s = server;
+
+    atomic_store_explicit(&s->is_lagging, false, memory_order_relaxed);
 }
 
 struct geo_drains *server_drains(struct server *s)
@@ -258,7 +274,8 @@ static enum err open_disk(struct server *s, struct buf *why)
     e = open_drains(s, dir, why);
     if (e != ERR_OK)
         return e;
-    e = purge_open(path, &s->purge);
+    s->is_lagging = config_journal_owner(s->config) != NULL;
+    e = s->is_lagging ? purge_open_follower(path, &s->purge) : purge_open(path, &s->purge);
     if (e != ERR_OK) {
         explain_open(why, path, "the purge journal", e);
         return e;
@@ -306,20 +323,25 @@ static enum err make_workers(struct server *s, struct buf *why)
     return e;
 }
 
-/* The fleet falls apart on the day that its certificates end: said in time. */
-static void watch_peer_certificate(struct server *s, const struct config *c)
+static void on_diverged(void *user, uint16_t epoch)
 {
-    int64_t ends_s = 0, left_s;
+    struct server *s = user;
 
-    if (c->peer.certificate != NULL && peer_certificate_ends(c->peer.certificate, &ends_s)) {
-        left_s = ends_s - clock_now().wall_ms / 1000;
-        if (left_s < PEER_WARN_DAYS * INT64_C(86400))
-            log_warn("peer.certificate: %s %s: make a new one with `selvage pki node`",
-                     c->peer.certificate,
-                     left_s < 0 ? "has expired" : "expires in less than 30 days");
-    }
-    metrics_add(METRIC_PEER_CERTIFICATE_ENDS, ends_s - s->peer_ends_s);
-    s->peer_ends_s = ends_s;
+    ctl_open_epoch(s->ctl, epoch);
+}
+
+static enum err make_journal(struct server *s)
+{
+    struct journal_options opt = {.purge = s->purge,
+                                  .workers = s->workers,
+                                  .workers_count = s->workers_count,
+                                  .diverged = on_diverged,
+                                  .user = s};
+    enum err e = journal_new(&opt, &s->journal);
+
+    if (e == ERR_OK)
+        purge_on_head(s->purge, journal_tell, s->journal);
+    return e;
 }
 
 static enum err open_all(struct server *s, struct buf *why)
@@ -329,7 +351,6 @@ static enum err open_all(struct server *s, struct buf *why)
 
     guards_check();
     conn_check();
-    watch_peer_certificate(s, s->config);
     settle_descriptors(&s->quota);
     e = check_role(s->opt.role, s->config, why);
     if (e == ERR_OK)
@@ -338,6 +359,8 @@ static enum err open_all(struct server *s, struct buf *why)
         e = open_disk(s, why);
     if (e == ERR_OK)
         e = make_workers(s, why);
+    if (e == ERR_OK)
+        e = make_journal(s);
     if (e == ERR_OK) {
         s->is_request_started = true;
         e = request_server_start(s, why);
@@ -356,6 +379,7 @@ enum err server_new(const struct server_options *opt, struct server **out, struc
     if (s == NULL)
         return ERR_NOMEM;
     s->opt = *opt;
+    s->began_ms = clock_mono_ms();
     s->config = config_ref(opt->config);
     e = open_all(s, why);
     if (e != ERR_OK) {
@@ -379,6 +403,7 @@ void server_free(struct server *s)
     listeners_free(s->listeners, s->workers_count * s->config->listen_count);
     if (s->is_request_started)
         request_server_stop(s);
+    journal_free(s->journal);
     store_close(s->store);
     if (s->purge != NULL)
         purge_close(s->purge);
@@ -420,6 +445,9 @@ static void tell_what_needs_a_restart(const struct config *old, const struct con
         {"store.directory", !same(old->store_directory, new->store_directory)},
         {"store.size", old->store_size != new->store_size},
         {"workers", old->workers != new->workers},
+        {"journal", !same(config_journal_owner(old), config_journal_owner(new)) ||
+                        old->journal.grace_ms != new->journal.grace_ms ||
+                        old->journal.on_lost != new->journal.on_lost},
         {"node", !same(old->node, new->node)},
         {"logs.error", !same(old->error_log, new->error_log)},
         {"logs.access", !same(old->access_log, new->access_log)},
@@ -508,7 +536,6 @@ static void reload(struct server *s)
         tell_what_needs_a_restart(s->config, new->config);
         log_set_level((enum log_level) new->config->log_level);
         use_everywhere(s, new);
-        watch_peer_certificate(s, new->config);
         metrics_add(METRIC_RELOADS_OK, 1);
         log_info("reload: %s is in force", s->opt.config_file);
     } else {

@@ -33,6 +33,7 @@ struct cache_worker;
 struct purge;
 struct request_worker; /* request.h */
 struct geo_drains;
+struct journal;
 struct geo_region;
 struct store;
 struct store_reader;
@@ -246,12 +247,19 @@ void request_server_stop(struct server *s);
 
 /* ---- public state, any thread ---- */
 
-enum server_health { SERVER_HEALTHY, SERVER_DRAINING, SERVER_STUCK };
+enum server_health {
+    SERVER_HEALTHY,
+    SERVER_DRAINING,
+    SERVER_LAGGING, /* it has just begun, and does not know yet what was purged meanwhile */
+    SERVER_STUCK
+};
 enum server_health server_health(const struct server *s);
 
 struct purge *server_purge(struct server *s);
 struct store *server_store(struct server *s);
 struct cache *server_cache(struct server *s);
+struct journal *server_journal(struct server *s);
+void server_settled(void *server); /* it lags no longer; any thread */
 struct geo_drains *server_drains(struct server *s); /* NULL while it starts */
 const struct role *server_role(const struct server *s);
 const struct config *server_config(const struct server *s); /* the one it started with */

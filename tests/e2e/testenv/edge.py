@@ -271,7 +271,7 @@ class Edge:
 
     def wait_idle(self, timeout=10):
         """Until no fetch runs and nothing waits for the disk."""
-        until(lambda: (lambda m: m["selvage_fills"] == 0 and m["selvage_upstream_running"] == 0
+        until(lambda: (lambda m: m["selvage_fills"] == 0 and m["selvage_upstream_running"] == m["selvage_journal_following"]
                        and m["selvage_store_queue_bytes"] == 0)(self.metrics()), "fills to end", timeout)
 
     def access(self):
