@@ -24,6 +24,7 @@
 #include "server/guards.h"
 #include "server/journal.h"
 #include "server/listener.h"
+#include "server/peer.h"
 #include "server/tls.h"
 #include "server/worker.h"
 #include "store/store.h"
@@ -37,6 +38,7 @@ enum {
     JOIN_MS = 3000,
     ERRORS_BYTES_MAX = 64 << 10,
     PATH_BYTES_MAX = 4096,
+    PEER_WARN_DAYS = 30,
     DESCRIPTORS_PERCENT = 90,
     DESCRIPTORS_OURS = 256, /* files, loops, admin: not for clients, even when the limit is low */
 };
@@ -62,6 +64,7 @@ struct server {
     /* Any thread. */
     _Atomic bool is_draining, is_stuck, is_lagging;
     int64_t began_ms;
+    int64_t peer_ends_s; /* as the metric shows it; main thread */
 };
 
 enum server_health server_health(const struct server *s)
@@ -344,6 +347,22 @@ static enum err make_journal(struct server *s)
     return e;
 }
 
+/* The fleet falls apart on the day that its certificates end: said in time. */
+static void watch_peer_certificate(struct server *s, const struct config *c)
+{
+    int64_t ends_s = 0, left_s;
+
+    if (c->peer.certificate != NULL && peer_certificate_ends(c->peer.certificate, &ends_s)) {
+        left_s = ends_s - clock_now().wall_ms / 1000;
+        if (left_s < PEER_WARN_DAYS * INT64_C(86400))
+            log_warn("peer.certificate: %s %s: make a new one with `selvage pki node`",
+                     c->peer.certificate,
+                     left_s < 0 ? "has expired" : "expires in less than 30 days");
+    }
+    metrics_add(METRIC_PEER_CERTIFICATE_ENDS, ends_s - s->peer_ends_s);
+    s->peer_ends_s = ends_s;
+}
+
 static enum err open_all(struct server *s, struct buf *why)
 {
     struct ctl_options ctl = {.server = s, .version = s->opt.version};
@@ -351,6 +370,7 @@ static enum err open_all(struct server *s, struct buf *why)
 
     guards_check();
     conn_check();
+    watch_peer_certificate(s, s->config);
     settle_descriptors(&s->quota);
     e = check_role(s->opt.role, s->config, why);
     if (e == ERR_OK)
@@ -536,6 +556,7 @@ static void reload(struct server *s)
         tell_what_needs_a_restart(s->config, new->config);
         log_set_level((enum log_level) new->config->log_level);
         use_everywhere(s, new);
+        watch_peer_certificate(s, new->config);
         metrics_add(METRIC_RELOADS_OK, 1);
         log_info("reload: %s is in force", s->opt.config_file);
     } else {
