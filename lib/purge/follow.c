@@ -105,8 +105,7 @@ const char *follow_end_text(enum follow_end end)
     static const char *const text[] = {
         [FOLLOW_GOES_ON] = "it goes on",
         [FOLLOW_FOREIGN] = "it is the journal of another cluster: this node has joined one already",
-        [FOLLOW_SMALLER] = "it is of a smaller epoch than this node has seen: its owner was "
-                           "replaced, or its disk was set back",
+        [FOLLOW_SMALLER] = "it is of a smaller epoch than this node has seen",
         [FOLLOW_DIVERGED] = "it does not go on where this node is",
         [FOLLOW_GARBAGE] = "it is no journal, or another version of one",
         [FOLLOW_FAILED] = "it could not be written to the disk",

@@ -177,11 +177,13 @@ static inline int world_make(void **state)
     if (purge_open(world.ctl, &world.purge) != ERR_OK)
         return -1;
     world_open_store();
-    opt = (struct admin_options){
-        .purge = world.purge,
-        .store = world.store,
-        .backend = {.ready = world_ready, .explain = world_explain, .head_facts = world_head_facts, .members = world_members},
-        .version = "1.2.3"};
+    opt = (struct admin_options){.purge = world.purge,
+                                 .store = world.store,
+                                 .backend = {.ready = world_ready,
+                                             .explain = world_explain,
+                                             .head_facts = world_head_facts,
+                                             .members = world_members},
+                                 .version = "1.2.3"};
     if (admin_new(&opt, &world.admin) != ERR_OK)
         return -1;
     world.admin->now_ms = world_now_ms;
