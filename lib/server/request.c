@@ -338,7 +338,12 @@ static void refuse_peer(struct server_request *r, enum peer_verdict v)
              p == NULL ? "" : ": name ", p == NULL ? "" : p->name, p == NULL ? "" : ", serial ",
              p == NULL ? "" : p->serial);
     r->req->http1_is_persistent = 0;
-    refuse(r, 403, peer_verdict_token(v), peer_verdict_text(v));
+    /* for a node of ours whose certificate has ended: as if the handshake had failed */
+    response_local(r, &(struct local_answer){.status = 403,
+                                             .reason = peer_verdict_token(v),
+                                             .text = peer_verdict_text(v),
+                                             .peer_error = "refused",
+                                             .verdict = REQUEST_REFUSED});
 }
 
 /* An edge that asks again elsewhere loses nothing: this request has not begun. */

@@ -235,7 +235,8 @@ static bool sends_away(const struct upstream_fetch *f)
     if (!f->target->is_peer)
         return false;
     said = http_fields_value(&f->head.fields, SLICE("selvage-error"));
-    return slice_eq(said, SLICE("draining")) || slice_eq(said, SLICE("overloaded"));
+    return slice_eq(said, SLICE("draining")) || slice_eq(said, SLICE("overloaded")) ||
+           slice_eq(said, SLICE("refused"));
 }
 
 static size_t on_header(char *p, size_t one, size_t n, void *user)
@@ -264,7 +265,8 @@ static size_t on_header(char *p, size_t one, size_t n, void *user)
     }
     upstream__target_worked(f->target);
     if (sends_away(f)) {
-        fail(f, UPSTREAM_FAILED_AWAY, "the shield drains or is overloaded");
+        fail(f, UPSTREAM_FAILED_AWAY,
+             "the shield drains, is overloaded, or does not know this node");
         return 0;
     }
     keep_ms = head_keep_alive_ms(&f->head.fields);

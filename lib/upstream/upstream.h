@@ -67,8 +67,9 @@ void upstream_target_unref(struct upstream_target *t);
  *   - when no connection can be had in time,
  *   - when the connection ends before a byte of the answer, and the request is idempotent,
  *   - when probes say that the shield is down and no byte of the answer has come,
- *   - when the shield says Selvage-Error: draining or overloaded:
- * never because it is slow, or answers with an error.  Nothing leaves an origin.
+ *   - when the shield says Selvage-Error: draining, overloaded or refused (it does not take us for
+ * a node of its fleet): never because it is slow, or answers with an error.  Nothing leaves an
+ * origin.
  */
 struct upstream_hop {
     struct upstream_target *target;
@@ -97,7 +98,8 @@ enum upstream_failure {
     UPSTREAM_FAILED_OVERLOAD,  /* the ceiling and its queue are full */
     UPSTREAM_FAILED_DOWN,      /* probes say so of all that may be asked */
     UPSTREAM_FAILED_BREAKER,   /* it failed every time of late; nobody was asked */
-    UPSTREAM_FAILED_AWAY,      /* the shield drains or is overloaded, and no other is left */
+    UPSTREAM_FAILED_AWAY, /* the shield wants nothing of us (draining, overloaded, refused), and no
+                             other is left */
 };
 
 const char *upstream_failure_name(
