@@ -175,7 +175,7 @@ install: all                             ## DESTDIR=... prefix=/usr/local
 	$(if $(units_systemd),install -D -m 644 -t $(DESTDIR)$(prefix)/lib/systemd/system $(units_systemd))
 	install -d $(etc)
 	# What is there belongs to whoever wrote it.
-	for f in edge.yaml sites.yaml; do [ -e $(etc)/$$f ] || install -m 644 conf/$$f $(etc)/$$f || exit 1; done
+	for f in edge.yaml shield.yaml sites.yaml peers.yaml; do [ -e $(etc)/$$f ] || install -m 644 conf/$$f $(etc)/$$f || exit 1; done
 	[ -e $(etc)/tokens.yaml ] || install -m 600 conf/tokens.yaml $(etc)/tokens.yaml
 
 uninstall:                               ## what install put there, but for the configuration
