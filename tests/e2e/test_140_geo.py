@@ -122,6 +122,24 @@ def test_explain_names_the_key_of_a_country(origin, make_geo):
     assert "key: 1 https www.test / --\n" in edge.explain("https://www.test/")
 
 
+def test_an_edge_tells_its_shield(origin, make_geo, make_shield, fleet):
+    """The shield has no database: it takes the edge's word, and keeps a copy for each country too."""
+    page = echo(origin, "/a")
+    shield = make_shield(origin, site={"geo": "header"})
+    edge = make_geo({"geo": "header"}, config={"node": "edge-a", "peer": fleet.peer("edge-a"),
+                                               "upstream": {"shields": [[shield.url]], "direct": "refused"}})
+    for source, country in ((FRANKFURT, b"DE"), (SINGAPORE, b"SG"), (NOWHERE, b"nowhere")):
+        assert ask(edge, "/a", source, [("X-Geo-Country", "US")]).body == country
+    assert page.hits == 3
+    shield.wait_idle()
+    for country in (b"DE", b"SG"):
+        r = shield.ask("/a", fields=[("X-Geo-Country", country.decode()), ("X-Forwarded-Proto", "https")])
+        assert r.is_hit and r.body == country
+    r = shield.ask("/a", fields=[("X-Geo-Country", "XX"), ("X-Forwarded-Proto", "https")])
+    assert r.is_hit and r.body == b"nowhere"  # what is no country makes no copy
+    assert page.hits == 3
+
+
 # ---- regions ----
 
 def location(edge, target="/iso/a", source=SINGAPORE, **more):
