@@ -38,11 +38,12 @@ static void enter(struct cache_exchange *x, bool is_shared)
         .rule = &x->rule,
         .lookup = &x->lookup,
         .action = x->decision.action,
-        .is_shared =
-            is_shared && !is_pass && !x->fence.is_alone && x->facts.method == METHOD_GET,
+        .is_shared = is_shared && !is_pass && x->facts.method == METHOD_GET,
     };
 
     x->is_pass = is_pass;
+    if (x->fence.is_alone) /* rule 13: no fill in flight may be used */
+        plan.is_shared = false;
     if (fill_enter(x->worker, &plan, on_ready, x, &x->reader, &x->leads) != ERR_OK) {
         x->reader = NULL;
         no_room(x);

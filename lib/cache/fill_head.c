@@ -24,7 +24,6 @@ static enum err add_missing_vary(struct http_fields *fields, struct arena *a)
 /* Fields of one hop, and those that are made anew for each answer. */
 static void keep_end_to_end(struct fill *f, struct http_fields *fields)
 {
-    http_fields_remove(fields, SLICE("selvage-checked"));
     http_fields_remove_hop_by_hop(fields);
     http_fields_remove(fields, SLICE("content-length"));
     http_fields_remove(fields, SLICE("age"));
@@ -33,6 +32,7 @@ static void keep_end_to_end(struct fill *f, struct http_fields *fields)
         http_fields_remove(fields, SLICE("surrogate-key"));
         http_fields_remove(fields, SLICE("cache-tag"));
     }
+    http_fields_remove(fields, SLICE("selvage-checked"));
 }
 
 static uint64_t length_said(const struct cache_fetch_head *h)
@@ -300,12 +300,12 @@ bool fill__store_freshened(struct fill *f)
     struct buf head;
     bool ok;
 
-    if (r->is_passing)
-        return false;
     if (r->decision.drops_stored) {
         store_remove(f->cache->store, &key, r->objid);
         return false;
     }
+    if (r->is_passing)
+        return false;
     buf_init(&head, LIMIT_RECORD_BYTES);
     head_encode(&r->shared, clock_boot(), &head);
     ok = !head.failed;

@@ -14,7 +14,7 @@
 #include "server/request.h"
 
 enum {
-    MEMBERS_MAX = 1024,
+    MEMBERS_MAX = 400, /* each stream is a reader of the journal, and LMDB has 512 places */
     NAME_BYTES = 65,
     ID_DIGITS = 16,
     SEND_BYTES = 64 << 10, /* of one writing */
