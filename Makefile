@@ -7,7 +7,7 @@ WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
 HARDEN   ?= -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 HARDEN_L ?= -pie -Wl,-z,relro,-z,now
 CPPFLAGS += -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -DH2O_USE_EPOLL=1 -Ilib
-LIBS     := -lh2o-evloop -lssl -lcrypto -llmdb -lcurl -lyaml -lxxhash -ljansson -lpthread -ldl
+LIBS     := -lh2o-evloop -lssl -lcrypto -llmdb -lcurl -lyaml -lxxhash -ljansson -lmaxminddb -lm -lpthread -ldl
 B        ?= build/release
 prefix   ?= /usr/local
 DESTDIR  ?=
@@ -19,7 +19,7 @@ V        ?= 0
 Q        := $(if $(filter 1,$V),,@)
 
 # Folders of lib/ that are built; `make LIB_DIRS="base http" check-unit` builds a part of the house.
-LIB_DIRS ?= base http table store purge site cache upstream config admin server
+LIB_DIRS ?= base http table store purge site geo cache upstream config admin server
 lib_src  := $(foreach d,$(LIB_DIRS),$(wildcard lib/$d/*.c))
 lib_obj  := $(lib_src:%.c=$(B)/%.o)
 T        ?=
@@ -37,7 +37,7 @@ MAKEFLAGS += -j$(J)
 # How many end-to-end tests run at once: they wait more than they work.
 N        ?= 4
 
-all: $(B)/selvage-edge $(B)/selvage      ## build everything
+all: $(B)/selvage-edge $(B)/selvage-shield $(B)/selvage      ## build everything
 
 deps:                                    ## install the Debian packages that are missing, as root or by sudo
 	@tools/deps.sh all
@@ -61,9 +61,11 @@ $(B)/libselvage.a: $(filter-out $(guard_obj),$(lib_obj))
 	@rm -f $@
 	$Q$(AR) rcs $@ $^
 
-$(B)/selvage-edge: $(B)/edge/main.o $(B)/edge/role.o $(guard_obj) $(B)/libselvage.a
+$(B)/selvage-edge: $(B)/edge/main.o $(B)/edge/role.o
+$(B)/selvage-shield: $(B)/origin-shield/main.o $(B)/origin-shield/role.o
+$(B)/selvage-edge $(B)/selvage-shield: $(guard_obj) $(B)/libselvage.a
 	@echo '  LD      $@'
-	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $^ $(LIBS)
+	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 cli_obj := $(patsubst %.c,$(B)/%.o,$(wildcard tools/selvage/*.c))
 $(B)/selvage: $(cli_obj) $(B)/libselvage.a
@@ -160,28 +162,28 @@ demo: all                                 ## one edge before a real origin, step
 bench: all                                ## server CPU a request beside nginx
 	@B='$(B)' tests/bench/run.sh
 
-man8 := $(wildcard edge/*.8)
-man5 := $(wildcard conf/*.5 edge/*.5)
+man8 := $(wildcard edge/*.8 origin-shield/*.8)
+man5 := $(wildcard conf/*.5 edge/*.5 origin-shield/*.5)
 man1 := $(wildcard tools/selvage/*.1)
 units_systemd := $(wildcard conf/systemd/*.service)
 etc := $(DESTDIR)/etc/selvage
 install: all                             ## DESTDIR=... prefix=/usr/local
-	install -D -t $(DESTDIR)$(prefix)/sbin $(B)/selvage-edge
+	install -D -t $(DESTDIR)$(prefix)/sbin $(B)/selvage-edge $(B)/selvage-shield
 	install -D -t $(DESTDIR)$(prefix)/bin $(B)/selvage
 	$(foreach s,8 5 1,$(if $(man$s),install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man$s $(man$s)$(newline)))
 	$(if $(units_systemd),install -D -m 644 -t $(DESTDIR)$(prefix)/lib/systemd/system $(units_systemd))
 	install -d $(etc)
 	# What is there belongs to whoever wrote it.
-	for f in edge.yaml sites.yaml; do [ -e $(etc)/$$f ] || install -m 644 conf/$$f $(etc)/$$f || exit 1; done
+	for f in edge.yaml shield.yaml sites.yaml peers.yaml; do [ -e $(etc)/$$f ] || install -m 644 conf/$$f $(etc)/$$f || exit 1; done
 	[ -e $(etc)/tokens.yaml ] || install -m 600 conf/tokens.yaml $(etc)/tokens.yaml
 
 uninstall:                               ## what install put there, but for the configuration
-	rm -f $(DESTDIR)$(prefix)/sbin/selvage-edge $(DESTDIR)$(prefix)/bin/selvage \
+	rm -f $(addprefix $(DESTDIR)$(prefix)/sbin/,selvage-edge selvage-shield) $(DESTDIR)$(prefix)/bin/selvage \
 	    $(foreach s,8 5 1,$(addprefix $(DESTDIR)$(prefix)/share/man/man$s/,$(notdir $(man$s)))) \
 	    $(addprefix $(DESTDIR)$(prefix)/lib/systemd/system/,$(notdir $(units_systemd)))
 
 fmt:                                     ## rewrite to the house format
-	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/load/*.[ch] tests/fuzz/*.c)
+	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] origin-shield/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/load/*.[ch] tests/fuzz/*.c)
 
 clean:                                   ## remove build/
 	rm -rf build
@@ -192,4 +194,4 @@ help:                                    ## this list
 .PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
         check-sanitized asan ubsan tsan fuzz headers layers mutants demo bench load install uninstall fmt clean help
 .SECONDARY:
--include $(fuzz_obj:.o=.d) $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(B)/edge/main.d $(B)/edge/role.d
+-include $(fuzz_obj:.o=.d) $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(wildcard $(B)/edge/*.d $(B)/origin-shield/*.d)

@@ -17,6 +17,7 @@
 #include "base/slice.h"
 #include "config/config.h"
 
+struct geo_drains;
 struct purge;
 struct store;
 struct store_reader;
@@ -49,6 +50,8 @@ struct admin_backend {
     enum err (*explain)(void *user, struct slice url, struct slice fields, struct buf *out);
     /* One line of `ls` about a stored head: age and lifetime left in seconds (negative when stale), status. False when it is none of ours. */
     bool (*head_facts)(void *user, struct slice head, int64_t *age_s, int64_t *ttl_s, int *status);
+    /* The journal's position and the nodes that follow it, as a JSON object. */
+    void (*members)(void *user, struct buf *out);
     void *user;
 };
 
@@ -57,6 +60,7 @@ struct admin;
 struct admin_options {
     struct purge *purge;         /* borrowed until admin_free() */
     struct store *store;         /* borrowed until admin_free() */
+    struct geo_drains *drains;   /* borrowed until admin_free(); NULL: regions cannot be drained */
     struct admin_backend backend;
     const char *version;
 };

@@ -76,9 +76,12 @@ bool admin__take_all(struct admin_call *c, unsigned *retry_after_s);
 void admin__healthz(struct admin_call *c);
 void admin__readyz(struct admin_call *c);
 void admin__status(struct admin_call *c);
+void admin__members(struct admin_call *c);
 void admin__metrics(struct admin_call *c);
 void admin__purge(struct admin_call *c);
 void admin__ls(struct admin_call *c);
+void admin__regions(struct admin_call *c);
+void admin__regions_drain(struct admin_call *c);
 void admin__explain(struct admin_call *c);
 
 /*

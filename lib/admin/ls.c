@@ -68,11 +68,12 @@ static struct slice next_word(struct slice *rest)
 
 /*
  * The URL as it was asked for, out of the key: "version scheme host target", as site_key() writes
- * it.  A key of another form still has its purge URL, which lacks the scheme alone.
+ * it, without the country.  A key of another form still has its purge URL, which lacks the scheme
+ * alone.
  */
 static void add_url(struct buf *out, const struct store_row *row)
 {
-    struct slice rest = row->key.text, scheme, host;
+    struct slice rest = site_key_of_all(row->key.text), scheme, host;
 
     (void)next_word(&rest);
     scheme = next_word(&rest);

@@ -139,6 +139,15 @@ void admin__purge(struct admin_call *c)
     struct buf why;
     enum err e;
 
+    if (purge_follows(c->admin->opt.purge)) {
+        const char *owner = config_journal_owner(c->admin->config);
+
+        admin__refuse(c, 421,
+                      "this node follows the purge journal of %s: send purges to the admin address "
+                      "of that node",
+                      owner == NULL ? "another node" : owner);
+        return;
+    }
     if (!admin__take_purge(c, &c->response->retry_after_s)) {
         admin__refuse(c, 429,
                       "a token may send %d purges a second; try again in a second, or put more "

@@ -12,7 +12,7 @@
 
 enum { SENTENCE_BYTES = 1024 };
 
-enum need { NEED_NOTHING, NEED_READ, NEED_PURGE };
+enum need { NEED_NOTHING, NEED_READ, NEED_PURGE, NEED_REGIONS };
 
 static const struct route {
     struct slice method, path;
@@ -23,10 +23,13 @@ static const struct route {
     {SLICE("GET"), SLICE("/healthz"), NEED_NOTHING, false, admin__healthz},
     {SLICE("GET"), SLICE("/readyz"), NEED_READ, false, admin__readyz},
     {SLICE("GET"), SLICE("/status"), NEED_READ, false, admin__status},
+    {SLICE("GET"), SLICE("/members"), NEED_PURGE, false, admin__members},
     {SLICE("GET"), SLICE("/metrics"), NEED_READ, false, admin__metrics},
     {SLICE("GET"), SLICE("/ls"), NEED_READ, false, admin__ls},
     {SLICE("POST"), SLICE("/explain"), NEED_READ, true, admin__explain},
     {SLICE("POST"), SLICE("/purge"), NEED_PURGE, true, admin__purge},
+    {SLICE("GET"), SLICE("/regions"), NEED_READ, false, admin__regions},
+    {SLICE("POST"), SLICE("/regions"), NEED_REGIONS, true, admin__regions_drain},
 };
 
 void admin__refuse(struct admin_call *c, int status, const char *format, ...)
@@ -53,7 +56,14 @@ static bool is_allowed(const struct admin_call *c, enum need need)
 
     if (token == NULL || need == NEED_NOTHING)
         return true;
-    return need == NEED_READ ? token->may_read : token->may_purge;
+    return need == NEED_READ      ? token->may_read
+           : need == NEED_REGIONS ? token->may_regions
+                                  : token->may_purge;
+}
+
+static const char *kind_of(enum need need)
+{
+    return need == NEED_READ ? "read" : need == NEED_REGIONS ? "regions" : "purge";
 }
 
 static bool has_json(const struct admin_request *rq)
@@ -68,7 +78,7 @@ static void run(struct admin_call *c, const struct route *r)
     if (!is_allowed(c, r->need))
         admin__refuse(c, 403,
                       "the token %s may not do this; give it the kind %s in the tokens file",
-                      c->who.token->config->name, r->need == NEED_READ ? "read" : "purge");
+                      c->who.token->config->name, kind_of(r->need));
     else if (c->request->body.n > LIMIT_REQUEST_BODY_BYTES)
         admin__refuse(c, 413, "the body has more than %llu bytes; send it in several requests",
                       LIMIT_REQUEST_BODY_BYTES);
@@ -81,7 +91,7 @@ static void run(struct admin_call *c, const struct route *r)
 static void route(struct admin_call *c)
 {
     const struct admin_request *rq = c->request;
-    const struct route *other = NULL;
+    const char *allow = NULL;
 
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         const struct route *r = &routes[i];
@@ -89,20 +99,21 @@ static void route(struct admin_call *c)
         if (!slice_eq(rq->path, r->path))
             continue;
         if (!slice_eq(rq->method, r->method)) {
-            other = r;
+            allow = allow == NULL ? r->method.p : "GET, POST"; /* no path has more */
             continue;
         }
         run(c, r);
         return;
     }
-    if (other == NULL) {
-        admin__refuse(c, 404,
-                      "there is nothing here; ask /status, /metrics, /readyz, /healthz, /ls, "
-                      "/explain or /purge");
+    if (allow == NULL) {
+        admin__refuse(
+            c, 404,
+            "there is nothing here; ask /status, /members, /metrics, /readyz, /healthz, /ls, "
+            "/explain, /purge or /regions");
         return;
     }
-    c->response->allow = other->method.p;
-    admin__refuse(c, 405, "use %s here", other->method.p);
+    c->response->allow = allow;
+    admin__refuse(c, 405, "use %s here", allow);
 }
 
 void admin_handle(struct admin *a, const struct admin_request *rq, struct admin_response *out)

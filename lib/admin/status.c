@@ -15,6 +15,14 @@ void admin__readyz(struct admin_call *c)
     c->response->status = b->ready(b->user, &c->response->body) ? 200 : 503;
 }
 
+void admin__members(struct admin_call *c)
+{
+    const struct admin_backend *b = &c->admin->opt.backend;
+
+    c->response->content_type = "application/json";
+    b->members(b->user, &c->response->body);
+}
+
 static void add_text(struct buf *out, const char *key, const char *text)
 {
     buf_addf(out, "\"%s\":\"", key);
@@ -91,6 +99,8 @@ void admin__status(struct admin_call *c)
     add_text(out, "node", a->config->node);
     add_text(out, "config", a->config->file);
     add_positions(out, a->opt.purge);
+    add_flag(out, "follows", purge_follows(a->opt.purge));
+    buf_add_char(out, ',');
     add_store(out, a->opt.store);
     add_ready(out, &a->opt.backend);
     buf_addf(out, "\"uptime_s\":%lld,", (long long)((a->now_ms() - a->started_ms) / MS_PER_S));

@@ -60,6 +60,22 @@
 #define LIMIT_RETRY_PERCENT       10 /* of a target's requests in 10 s */
 #define LIMIT_CONNECTIONS         64 /* default of origin.connections */
 #define LIMIT_QUEUE               64 /* default of origin.queue */
+#define LIMIT_HEALTH_MS           1000 /* between two probes; default of origin.health.every */
+#define LIMIT_PROBE_ORIGIN_MS     2000 /* for a probe's connection, and for its head; of a shield LIMIT_HEALTH_MS */
+#define LIMIT_HEALTH_DOWN         3 /* probes in a row that failed */
+#define LIMIT_HEALTH_UP           2 /* that succeeded */
+#define LIMIT_SLOW_START_MS       30000
+#define LIMIT_BREAKER_FAILURES    10 /* in a row: the origin is left alone */
+#define LIMIT_BREAKER_WINDOW_MS   10000 /* a longer time between two begins anew */
+#define LIMIT_BREAKER_OPEN_MS     5000 /* then one request tries */
+#define LIMIT_SERVERS             16 /* of an origin */
+#define LIMIT_HOPS                64 /* of one request: shields of all groups, and the origin */
+
+/* Towards a shield, which itself waits LIMIT_FIRST_BYTE_MS for the origin. */
+#define LIMIT_SHIELD_FIRST_BYTE_MS 35000
+#define LIMIT_SHIELD_CONNECTIONS  256 /* of this node, to one shield */
+#define LIMIT_SHIELD_QUEUE        1024
+#define LIMIT_DIRECT_PART         4 /* going direct, an edge takes this part of origin.connections */
 
 /* Caching. */
 #define LIMIT_TAGS                1024
@@ -74,6 +90,12 @@
 /* Purges. */
 #define LIMIT_JOURNAL_RECORDS     1000000
 #define LIMIT_PURGE_SCOPES        1000000 /* then everything is purged, and the table starts anew */
+#define LIMIT_FENCE_WAIT_MS       200 /* of a shield that has not heard yet of what an edge knows */
+#define LIMIT_JOURNAL_GRACE_MS    60000 /* default of journal.grace */
+#define LIMIT_JOURNAL_HEARTBEAT_MS 1000
 #define LIMIT_CTL_MAP_BYTES       (1ull * GIB)
+
+/* Geo. */
+#define LIMIT_GEO_REDIRECT_BYTES  MIB /* default of geo_redirect.min_size: less is gone before a handshake */
 
 #endif

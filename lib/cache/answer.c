@@ -20,6 +20,8 @@ static void deliver(struct cache_exchange *x, struct cache_answer *a)
     x->answered = true;
     x->verdict = a->verdict;
     a->fields = &x->fields;
+    a->checked = fence_checked(x);
+    a->peer_error = x->peer_error;
     if (a->has_status)
         a->cache_status.name = x->worker->cache->node;
     x->client->answer(x->user, a);
@@ -82,6 +84,7 @@ static bool add_content_range(struct cache_exchange *x, const char *text, size_t
 
 static void no_room(struct cache_exchange *x)
 {
+    x->peer_error = "overloaded";
     answer_error(x, 503, "No room for this request.\n", NULL);
 }
 

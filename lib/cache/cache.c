@@ -21,6 +21,8 @@ enum err cache_new(const struct cache_options *opt, struct cache **out)
     c->role = *opt->role;
     c->store = opt->store;
     c->purge = opt->purge;
+    c->journal_grace_ms = opt->journal_grace_ms;
+    c->on_journal_lost = opt->on_journal_lost;
     c->object_bytes_max = opt->store_bytes / OBJECTS_OF_A_STORE;
     node = strdup(opt->node);
     c->node = slice_of(node);

@@ -50,6 +50,9 @@ struct cache_fetch_request { /* borrowed for the call */
     const struct http_fields *fields; /* all but Host, Content-Length and Connection */
     struct slice body;
     bool has_body, is_stream, is_idempotent;
+    struct slice position; /* value of Selvage-Position, for a peer alone; p == NULL: none */
+    bool is_direct; /* not from a peer: one has given what cannot be used.  ERR_NOT_FOUND from
+                       start() when there is no other way */
 };
 
 enum cache_framing { CACHE_NO_BODY, CACHE_LENGTH, CACHE_CHUNKED, CACHE_TO_CLOSE };
@@ -60,6 +63,7 @@ struct cache_fetch_head {
     enum cache_framing framing;
     uint64_t body_bytes;  /* with CACHE_LENGTH */
     int64_t sent_mono_ms; /* when the request went out */
+    bool is_peer;         /* a node of the fleet says it */
 };
 
 struct cache_fetch_events {
@@ -82,12 +86,21 @@ struct cache_fetcher {
 
 /* ---- set up ---- */
 
+/* What a follower does once it has not heard its owner's head for the grace period. */
+enum cache_journal_lost {
+    CACHE_LOST_REVALIDATE, /* serve what was validated or fetched within the last grace period */
+    CACHE_LOST_SERVE,
+    CACHE_LOST_FAIL, /* 503 */
+};
+
 struct cache_options {
     const struct role *role;
     const char *node;     /* in Cache-Status and Via */
     struct store *store;  /* borrowed */
     struct purge *purge;  /* borrowed */
     uint64_t store_bytes; /* objects over a tenth of it are not stored */
+    int64_t journal_grace_ms; /* of a follower */
+    enum cache_journal_lost on_journal_lost;
 };
 
 NODISCARD enum err cache_new(const struct cache_options *opt, struct cache **out);
@@ -106,6 +119,7 @@ struct cache_request { /* all of it borrowed until the exchange is over, but the
     struct cache_hold hold;
     struct slice method, host, target; /* host: in the form of url_host(); target: as received */
     bool is_https;
+    bool is_peer; /* from a node of the fleet, which has looked for loops */
     const struct http_fields *fields; /* as received */
     struct slice body;
     bool has_body;
@@ -139,6 +153,10 @@ struct cache_answer { /* borrowed for the call; field values live as long as the
     enum cache_verdict verdict;
     bool has_status; /* a Cache-Status member of ours: */
     struct cache_status cache_status;
+    struct slice checked; /* value of Selvage-Checked, to a peer; p == NULL: none.  Lives as long as
+                             the exchange */
+    const char *peer_error; /* what a shield's client must know of how it came about, for Selvage-Error:
+                               static; NULL: nothing */
 };
 
 struct cache_client {

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "cache/cache.h"
 #include "cache/head.h"
+#include "purge/position.h"
 #include "store/store.h"
 
 struct collapse;
@@ -28,6 +29,8 @@ struct cache {
     struct store *store;
     struct purge *purge;
     uint64_t object_bytes_max;
+    int64_t journal_grace_ms;
+    enum cache_journal_lost on_journal_lost;
     struct collapse *collapse;
     struct cold *cold;
     struct outdated *outdated;
@@ -63,9 +66,14 @@ struct lookup {
     struct stored_facts facts;
 };
 
-/* The names alone: what a request that is passed needs.  ERR_LIMIT when the arena is full. */
+/*
+ * The names alone: what a request that is passed needs.  Which country the key is of, where the site
+ * sends countries upstream, is read from the same field that the upstream is sent: the two cannot
+ * differ.  ERR_LIMIT when the arena is full.
+ */
 NODISCARD enum err lookup_names(const struct site *site, bool is_https, struct slice host,
-                                struct slice target, struct arena *a, struct lookup *out);
+                                struct slice target, const struct http_fields *fields,
+                                struct arena *a, struct lookup *out);
 
 /*
  * Find what is stored for a request.  ERR_OK whether found or not; ERR_LIMIT when the arena is
@@ -80,6 +88,18 @@ void lookup_release(struct cache *c, struct lookup *l);
 /* ---- the exchange ---- */
 
 enum body_source { BODY_NONE, BODY_INLINE, BODY_OBJECT, BODY_FILL };
+
+/* What a request of another node brings, and what it is told. */
+struct fence {
+    bool is_asked;   /* it is from a peer */
+    bool is_alone;   /* nothing stored and no fill of others: this node is behind, or cannot tell */
+    bool is_unknown; /* their position cannot be compared with ours */
+    struct purge_position theirs;
+    struct purge_position checked; /* ours, read before the last look-up */
+    struct reactor_timer timer;    /* while it waits to catch up */
+    int64_t until_ms;              /* 0: it never waited */
+    char text[PURGE_POSITION_TEXT_BYTES];
+};
 
 /* Lies in its request's arena.  Whoever calls the client touches it no more: the client may end it
  * from inside. */
@@ -98,6 +118,7 @@ struct cache_exchange {
     bool is_pass;
     bool answered;
     unsigned attempts; /* fills that were joined and could not be shared */
+    struct fence fence;
 
     struct fill_reader *reader; /* attached to a fill */
     bool leads;                 /* that fill is ours */
@@ -117,9 +138,13 @@ struct cache_exchange {
 
     enum cache_verdict verdict;
     enum cache_reason reason;
+    const char *peer_error; /* as in struct cache_answer */
 };
 
 /* ---- engine.c ---- */
+
+/* Find out what to do, and do it: at once, or when the fence lets it. */
+void engine_begin(struct cache_exchange *x);
 
 /* Look up, judged anew, and decide; what was found before is given back.  ERR_LIMIT when the arena
  * is full: nothing is found then. */
@@ -130,6 +155,23 @@ void engine_answer_stored(struct cache_exchange *x);
 
 /* Leave the fill, if there is one. */
 void engine_leave_fill(struct cache_exchange *x);
+
+/* ---- fence.c ---- */
+
+enum fence_start {
+    FENCE_GO_ON,
+    FENCE_WAITS,   /* engine_begin() is called later */
+    FENCE_REFUSED, /* what it says is no position */
+};
+enum fence_start fence_start(struct cache_exchange *x);
+void fence_end(struct cache_exchange *x);  /* in any phase */
+void fence_note(struct cache_exchange *x); /* before what is stored is judged */
+struct slice fence_checked(struct cache_exchange *x);
+
+/* Has this follower not heard its owner for too long?  May a copy with this head be used as if it
+ * had? */
+bool lease_is_lost(const struct cache *c, int64_t now_ms);
+bool lease_covers(const struct cache *c, const struct head *h, int64_t now_ms);
 
 /* ---- answer.c: from a head and a body to one struct cache_answer: conditions, ranges, HEAD ----
  */

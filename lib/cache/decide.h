@@ -62,6 +62,7 @@ struct stored_facts {
     bool present;
     bool vary_missed;          /* something is stored under the key, but not for such a request */
     bool soft_purged;
+    bool is_unleased;          /* the purge journal is out of reach, and it was not validated since */
     bool no_cache;             /* validate each time */
     bool forbids_stale;        /* must-revalidate and its like */
     bool has_validator;

@@ -72,7 +72,8 @@ static bool client_accepts(const struct request_facts *rq, const struct stored_f
 
 static bool max_stale_allows(const struct request_facts *rq, const struct stored_facts *stored, int64_t ttl_s)
 {
-    if (stored->forbids_stale || stored->no_cache || stored->soft_purged)
+    if (stored->forbids_stale || stored->no_cache || stored->soft_purged ||
+        stored->is_unleased)
         return false;
     return rq->cc.max_stale_any || (rq->cc.max_stale_s >= 0 && -ttl_s <= rq->cc.max_stale_s);
 }
@@ -108,7 +109,8 @@ static void decide_stored(const struct request_facts *rq, const struct stored_fa
     int64_t age_s = freshness_age_s(&stored->freshness, now);
     int64_t ttl_s = stored->freshness.lifetime_s - age_s;
     bool clock_back = now->wall_ms < stored->freshness.received.wall_ms - FRESHNESS_CLOCK_SLACK_MS;
-    bool fresh = freshness_state(&stored->freshness, now) == FRESHNESS_FRESH && !stored->soft_purged;
+    bool fresh = freshness_state(&stored->freshness, now) == FRESHNESS_FRESH && !stored->soft_purged &&
+                 !stored->is_unleased;
     int64_t window_s = may_serve_swr ? swr_s(stored, rule) : 0;
 
     out->ttl_s = ttl_s;
@@ -119,6 +121,8 @@ static void decide_stored(const struct request_facts *rq, const struct stored_fa
     }
     if (stored->soft_purged)
         reasons_add(&out->why, REASON_SOFT_PURGED, 0);
+    else if (stored->is_unleased)
+        reasons_add(&out->why, REASON_JOURNAL_LOST, 0);
     else if (clock_back)
         reasons_add(&out->why, REASON_CLOCK_SET_BACK, 0);
     else

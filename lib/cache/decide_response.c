@@ -64,6 +64,7 @@ void response_facts_read(struct response_facts *out, int status, const struct ht
         .vary_star = vary_has_star(fields),
         .is_event_stream = slice_eq_nocase(slice_trim(slice_head(type, slice_index(type, ';'))), SLICE("text/event-stream")),
         .is_unframed = is_unframed,
+        .is_stand_in = http_fields_find(fields, SLICE("selvage-error")) != NULL,
         .is_redirect_loop = redirects_to_itself(status, fields, host, target),
         .date_s = date_field(fields, SLICE("date"), now_s, now_s, now_s),
         .expires_s = date_field(fields, SLICE("expires"), now_s, FRESHNESS_ABSENT, 0),
@@ -317,9 +318,10 @@ static void decide_failure(const struct response_case *c, struct response_decisi
         return;
     out->action = RESPONSE_FAIL;
     /* a stored answer that must not be served stale asks for 504 (RFC 9111 section 5.2.2.2) */
-    out->fail_status = c->failure == RESPONSE_TIMED_OUT || c->stored->present ? 504
-                       : c->failure == RESPONSE_OVERLOADED                    ? 503
-                                                                              : 502;
+    if (c->failure == RESPONSE_TIMED_OUT || c->stored->present)
+        out->fail_status = 504;
+    else
+        out->fail_status = c->failure == RESPONSE_OVERLOADED || c->failure == RESPONSE_BREAKER ? 503 : 502;
 }
 
 /* ---- the decision ---- */
@@ -356,7 +358,7 @@ static bool outdates_stored(const struct response_case *c)
         return false;
     if (c->request->method != METHOD_GET && !c->was_conditional)
         return false;
-    return s->soft_purged || s->no_cache || freshness_state(&s->freshness, &c->now) != FRESHNESS_FRESH;
+    return s->soft_purged || s->is_unleased || s->no_cache || freshness_state(&s->freshness, &c->now) != FRESHNESS_FRESH;
 }
 
 void decide_response(const struct response_case *c, struct response_decision *out)
@@ -375,6 +377,12 @@ void decide_response(const struct response_case *c, struct response_decision *ou
     }
     if (c->was_pass)
         return;
+    if (r->is_stand_in) {
+        /* it says nothing new about what is stored here, and is not to be taken for fresh news elsewhere */
+        out->may_share = is_for_everyone(c, out);
+        reasons_add(&out->why, REASON_STAND_IN, 0);
+        return;
+    }
     if (is_error_status(r->status)) {
         reasons_add(&out->why, REASON_ORIGIN_FAILED, 0);
         if (try_stale(c, out)) {

@@ -13,6 +13,7 @@ struct response_facts {
     struct cache_control cc; /* of Cache-Control, or of the targeted field that stands above it */
     bool is_targeted;
     bool has_set_cookie, has_etag, has_age, vary_star, is_event_stream, is_unframed;
+    bool is_stand_in;        /* a shield's own stale copy, in place of what the origin would have said */
     bool is_redirect_loop;   /* a 3xx to the request's own URL, scheme aside */
     int64_t date_s;          /* Date, or the second of receipt */
     int64_t expires_s;       /* FRESHNESS_ABSENT; 0 when it was no date */
@@ -56,6 +57,7 @@ enum response_failure {
     RESPONSE_UNREACHABLE,    /* no connection, closed or broken before the head: 502 */
     RESPONSE_TIMED_OUT,      /* 504 */
     RESPONSE_OVERLOADED,     /* our own ceiling: 503 */
+    RESPONSE_BREAKER,        /* it has failed so often that nobody was asked: 503 */
 };
 
 struct response_case {

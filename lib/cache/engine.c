@@ -16,10 +16,17 @@ enum err engine_look(struct cache_exchange *x)
     enum err e;
 
     lookup_release(c, &x->lookup);
+    fence_note(x);
     x->stored_before = atomic_load_explicit(&c->stored, memory_order_acquire);
-    e = lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host, x->rq.target,
-                   x->rq.fields, x->rq.arena, &x->lookup);
+    /* rule 13: who is behind uses no copy of its own */
+    e = x->fence.is_alone
+            ? lookup_names(x->rq.site, x->rq.is_https, x->rq.host, x->rq.target, x->rq.fields,
+                           x->rq.arena, &x->lookup)
+            : lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host,
+                         x->rq.target, x->rq.fields, x->rq.arena, &x->lookup);
     x->now = clock_now();
+    if (x->lookup.found && !lease_covers(c, &x->lookup.head, x->now.mono_ms))
+        x->lookup.facts.is_unleased = true;
     decide_request(&x->facts, &x->lookup.facts, &x->rule, c->role.may_serve_swr, &x->now,
                    &x->decision);
     settle_reason(x);
@@ -28,7 +35,8 @@ enum err engine_look(struct cache_exchange *x)
 
 void engine_answer_stored(struct cache_exchange *x)
 {
-    bool is_fresh = x->decision.ttl_s > 0 && !x->lookup.facts.soft_purged;
+    bool is_fresh = x->decision.ttl_s > 0 && !x->lookup.facts.soft_purged &&
+                    !x->lookup.facts.is_unleased;
     struct cache_status status = {.fwd = FWD_NONE, .ttl_s = x->decision.ttl_s};
 
     if (!is_fresh)
@@ -62,15 +70,23 @@ static void act(struct cache_exchange *x)
     miss_begin(x);
 }
 
-static void begin(struct cache_exchange *x)
+void engine_begin(struct cache_exchange *x)
 {
     const struct cache_request *rq = &x->rq;
     enum err e;
 
+    if (x->worker->cache->on_journal_lost == CACHE_LOST_FAIL &&
+        lease_is_lost(x->worker->cache, clock_mono_ms())) {
+        answer_error(x, 503,
+                     "This node has lost its purge journal, and is told to serve nothing then.\n",
+                     NULL);
+        return;
+    }
     x->is_pass = decide_pass(&x->facts, &x->rule, &x->decision);
     if (x->is_pass) {
         settle_reason(x);
-        e = lookup_names(rq->site, rq->is_https, rq->host, rq->target, rq->arena, &x->lookup);
+        e = lookup_names(rq->site, rq->is_https, rq->host, rq->target, rq->fields, rq->arena,
+                         &x->lookup);
     } else {
         e = engine_look(x);
     }
@@ -99,7 +115,16 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
     x->rule.rule = site_rule_for_request(rq->site, rq->method, rq->target);
     x->rule.bypass_cookie = x->facts.has_cookie && x->rule.rule != NULL &&
                             site_rule_bypasses(x->rule.rule, rq->fields, &which);
-    begin(x);
+    switch (fence_start(x)) {
+    case FENCE_GO_ON:
+        engine_begin(x);
+        break;
+    case FENCE_REFUSED:
+        answer_error(x, 400, "Selvage-Position is no position of a purge journal.\n", NULL);
+        break;
+    case FENCE_WAITS:
+        break;
+    }
     return x;
 }
 
@@ -116,6 +141,7 @@ void engine_leave_fill(struct cache_exchange *x)
 
 void cache_end(struct cache_exchange *x)
 {
+    fence_end(x);
     engine_leave_fill(x);
     body_release(x);
     lookup_release(x->worker->cache, &x->lookup);

@@ -24,6 +24,7 @@ static void no_room(struct cache_exchange *x)
     struct cache_status status = status_of(x);
 
     status.detail = SLICE("overloaded");
+    x->peer_error = "overloaded";
     answer_error(x, 503, "No room for this request now.\n",
                  x->decision.fwd == FWD_NONE ? NULL : &status);
 }
@@ -44,6 +45,8 @@ static void enter(struct cache_exchange *x, bool is_shared)
     };
 
     x->is_pass = is_pass;
+    if (x->fence.is_alone) /* rule 13: no fill in flight may be used */
+        plan.is_shared = false;
     if (fill_enter(x->worker, &plan, on_ready, x, &x->reader, &x->leads) != ERR_OK) {
         x->reader = NULL;
         no_room(x);
@@ -86,7 +89,7 @@ static bool came_from_us(const struct cache_exchange *x)
 
 void miss_begin(struct cache_exchange *x)
 {
-    if (came_from_us(x)) {
+    if (!x->rq.is_peer && came_from_us(x)) {
         metrics_add(METRIC_ORIGIN_LOOPS, 1);
         log_warn("%s: a request has come back to this node: its origin leads here",
                  x->rq.site->name);
@@ -208,6 +211,7 @@ static void answer_instead(struct cache_exchange *x, int fwd_status)
                                   .ttl_s = x->decision.ttl_s};
 
     if (x->decision.action == REQUEST_ANSWER) { /* somebody has stored a fresh one meanwhile */
+        x->peer_error = NULL;
         engine_answer_stored(x);
         return;
     }
@@ -220,13 +224,20 @@ static void answer_instead(struct cache_exchange *x, int fwd_status)
 static void failed(struct cache_exchange *x, enum response_failure failure)
 {
     static const struct {
-        const char *detail, *text;
+        const char *detail, *text, *peer_error;
     } said[] = {
-        [RESPONSE_CAME] = {"unreachable", "The origin's answer broke off.\n"},
+        [RESPONSE_CAME] = {"unreachable", "The origin's answer broke off.\n", "origin-refused"},
         [RESPONSE_UNREACHABLE] = {"unreachable",
-                                  "The origin cannot be reached, or its answer broke off.\n"},
-        [RESPONSE_TIMED_OUT] = {"timeout", "The origin did not answer in time.\n"},
-        [RESPONSE_OVERLOADED] = {"overloaded", "Too many requests for this origin now.\n"},
+                                  "The origin cannot be reached, or its answer broke off.\n",
+                                  "origin-refused"},
+        [RESPONSE_TIMED_OUT] = {"timeout", "The origin did not answer in time.\n",
+                                "origin-timeout"},
+        [RESPONSE_OVERLOADED] = {"overloaded", "Too many requests for this origin now.\n",
+                                 "origin-overloaded"},
+        [RESPONSE_BREAKER] =
+            {"breaker-open",
+             "This origin has failed every time of late; it is left alone for some seconds.\n",
+             "breaker-open"},
     };
     enum cache_status_fwd fwd = x->decision.fwd;
     struct cache_status status = {
@@ -234,6 +245,7 @@ static void failed(struct cache_exchange *x, enum response_failure failure)
     struct response_decision d;
 
     engine_leave_fill(x);
+    x->peer_error = said[failure].peer_error;
     if (stands_in(x, NULL, failure, &d)) {
         answer_instead(x, 0);
         return;
@@ -284,6 +296,7 @@ static void came(struct cache_exchange *x, const struct fill_result *r)
         int status = r->head.status;
 
         engine_leave_fill(x);
+        x->peer_error = "origin-error";
         answer_instead(x, status);
         return;
     }

@@ -179,7 +179,7 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
         say_decision(q, &d);
         return;
     }
-    if (lookup_names(q->site, is_https, host, target, &q->arena, &q->lookup) != ERR_OK) {
+    if (lookup_names(q->site, is_https, host, target, q->fields, &q->arena, &q->lookup) != ERR_OK) {
         buf_add(q->out, SLICE("no room to look it up\n"));
         return;
     }

@@ -36,6 +36,7 @@ struct fill_result {
     uint64_t body_bytes; /* CACHE_BYTES_UNKNOWN */
     bool has_body;
     bool is_stored; /* it goes to the store */
+    bool is_passing; /* it must not: the peer that gave it cannot compare its purges with ours */
     bool is_stream;
     uint64_t variant; /* under which its request falls by its own Vary */
     struct response_facts facts;

@@ -27,10 +27,12 @@ static void keep_end_to_end(struct fill *f, struct http_fields *fields)
     http_fields_remove_hop_by_hop(fields);
     http_fields_remove(fields, SLICE("content-length"));
     http_fields_remove(fields, SLICE("age"));
+    http_fields_remove(fields, SLICE("selvage-error")); /* of the answer, not of what it carries */
     if (f->cache->role.strips_tags) {
         http_fields_remove(fields, SLICE("surrogate-key"));
         http_fields_remove(fields, SLICE("cache-tag"));
     }
+    http_fields_remove(fields, SLICE("selvage-checked"));
 }
 
 static uint64_t length_said(const struct cache_fetch_head *h)
@@ -302,6 +304,8 @@ bool fill__store_freshened(struct fill *f)
         store_remove(f->cache->store, &key, r->objid);
         return false;
     }
+    if (r->is_passing)
+        return false;
     buf_init(&head, LIMIT_RECORD_BYTES);
     head_encode(&r->shared, clock_boot(), &head);
     ok = !head.failed;
@@ -323,6 +327,25 @@ static void repeat(struct fill *f)
     f->action = REQUEST_FETCH;
     reactor_timer_start(f->worker->reactor, &f->start,
                         0); /* not from inside the callback of the first one */
+}
+
+/* A peer's answer that cannot be used: once more, from somebody else; else it has failed. */
+static void leave_peer(struct fill *f)
+{
+    enum request_action action = f->action;
+
+    metrics_add(METRIC_FENCE_BROKEN, 1);
+    log_debug("%s: a shield's answer does not say that it heeds this node's purges; asking the "
+              "origin instead",
+              f->rq.site->name);
+    if (f->is_direct) {
+        f->worker->fetcher.cancel(f->fetch);
+        fill__give_up(f, RESPONSE_UNREACHABLE);
+        return;
+    }
+    f->is_direct = true;
+    repeat(f);
+    f->action = action; /* as it was: a condition speaks of what this node has stored itself */
 }
 
 /* What is known of an answer that is not kept, for those who wonder why. */
@@ -364,6 +387,7 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
 {
     struct fill *f = user;
     struct fill_result r = {0};
+    enum fence_verdict fence;
     unsigned readers;
     enum err e;
 
@@ -371,6 +395,12 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
     readers = f->readers_count;
     pthread_mutex_unlock(&f->lock);
     e = read_head(f, h, &r);
+    fence = e == ERR_OK ? fence_judge(f, h, &r) : FENCE_HOLDS;
+    if (fence == FENCE_BROKEN) {
+        leave_peer(f);
+        return;
+    }
+    r.is_passing = fence == FENCE_NOT_STORED;
     if (e == ERR_OK) {
         decide(f, &r, readers <= 1);
         if (r.decision.action == RESPONSE_REPEAT) {
@@ -390,7 +420,7 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
     }
     if (f->facts.method == METHOD_OTHER && h->status >= 200 && h->status < 400)
         invalidate(f->cache, f->worker->reader, &f->rq, &r.head.fields);
-    if (r.decision.action == RESPONSE_STORE)
+    if (r.decision.action == RESPONSE_STORE && !r.is_passing)
         begin_put(f, &r);
     else if (!r.is_freshened)
         say_why_not(f, &r);

@@ -52,6 +52,8 @@ struct fill {
     bool is_shared, is_background;
     int64_t born_ms; /* monotonic */
     uint64_t birth;  /* read before the request was sent: purge-protocol rule 4 */
+    struct purge_position sent; /* what the last request said */
+    bool is_direct;             /* a peer's answer could not be used */
     struct slice purge_url;
 
     /* Shared, under `lock`. */
@@ -136,6 +138,17 @@ struct store_key fill__key_of(const struct fill *f, uint64_t variant);
 void fill__on_head(void *user, const struct cache_fetch_head *h);
 /* Bring the stored head up to date; false when there is nothing to keep. */
 bool fill__store_freshened(struct fill *f);
+
+/* ---- fence.c ---- */
+
+enum fence_verdict {
+    FENCE_HOLDS,      /* r->stamp.birth is as old as it must be */
+    FENCE_NOT_STORED, /* good for those who wait, no longer */
+    FENCE_BROKEN,     /* it may be a purged copy: ask somebody else */
+};
+struct slice fence_position(struct fill *f); /* what the next request says; in the arena */
+enum fence_verdict fence_judge(const struct fill *f, const struct cache_fetch_head *h,
+                               struct fill_result *r);
 
 /* ---- fill_body.c ---- */
 

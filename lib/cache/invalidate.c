@@ -38,7 +38,7 @@ void outdated_free(struct outdated *o)
 
 static void mark(struct outdated *o, struct slice text, int64_t now_ms)
 {
-    uint64_t h = digest_64(text);
+    uint64_t h = digest_64(site_key_of_all(text));
 
     /* release: pairs with outdated_is(); whoever sees it looks at what came later */
     atomic_store_explicit(&o->slot[h % SLOTS], (h & ~MS_MASK) | ((uint64_t)now_ms & MS_MASK),
@@ -47,7 +47,7 @@ static void mark(struct outdated *o, struct slice text, int64_t now_ms)
 
 bool outdated_is(struct outdated *o, struct slice text, int64_t since_ms)
 {
-    uint64_t h = digest_64(text);
+    uint64_t h = digest_64(site_key_of_all(text));
     uint64_t slot = atomic_load_explicit(&o->slot[h % SLOTS], memory_order_acquire);
 
     return slot != 0 && ((slot ^ h) & ~MS_MASK) == 0 && since_ms <= (int64_t)(slot & MS_MASK);
@@ -83,6 +83,27 @@ static void remove_all(struct cache *c, struct store_reader *r, const struct loo
     }
 }
 
+/* What one client has changed has changed for all: the rows of every country, asked for one by one,
+ * since nobody keeps a list (about 0.3 ms). */
+static void remove_countries(struct cache *c, struct store_reader *r,
+                             const struct cache_request *rq, struct slice target)
+{
+    for (size_t i = 0; i <= SITE_COUNTRIES; i++) {
+        const struct site_country *country = i == SITE_COUNTRIES ? NULL : &site_countries[i];
+        struct lookup l = {.host = rq->host};
+        struct arena arena;
+
+        arena_init(&arena, NULL, 0, 2 * LIMIT_VARIANTS * (size_t)LIMIT_RECORD_BYTES);
+        l.target = site_target(rq->site, target, &arena);
+        if (l.target.p != NULL)
+            l.text =
+                site_key_of_country(rq->site, rq->is_https, rq->host, l.target, country, &arena);
+        if (l.text.p != NULL)
+            remove_all(c, r, &l, &arena);
+        arena_release(&arena);
+    }
+}
+
 static void invalidate_target(struct cache *c, struct store_reader *r,
                               const struct cache_request *rq, struct slice target)
 {
@@ -90,11 +111,13 @@ static void invalidate_target(struct cache *c, struct store_reader *r,
     struct lookup l;
 
     arena_init(&arena, NULL, 0, 2 * LIMIT_VARIANTS * (size_t)LIMIT_RECORD_BYTES);
-    if (lookup_names(rq->site, rq->is_https, rq->host, target, &arena, &l) == ERR_OK) {
+    if (lookup_names(rq->site, rq->is_https, rq->host, target, rq->fields, &arena, &l) == ERR_OK) {
         mark(c->outdated, l.text, clock_mono_ms());
         remove_all(c, r, &l, &arena);
     }
     arena_release(&arena);
+    if (rq->site->sends_country)
+        remove_countries(c, r, rq, target);
 }
 
 /* Location and Content-Location, where they lead to the same origin: others must not be touched. */

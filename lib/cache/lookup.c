@@ -65,13 +65,18 @@ static enum err find_variant(struct cache *c, struct store_reader *r, struct loo
 }
 
 enum err lookup_names(const struct site *site, bool is_https, struct slice host,
-                      struct slice target, struct arena *a, struct lookup *out)
+                      struct slice target, const struct http_fields *fields, struct arena *a,
+                      struct lookup *out)
 {
+    const struct site_country *country = NULL;
+
     *out = (struct lookup){.host = host};
     out->target = site_target(site, target, a);
     if (out->target.p == NULL)
         return ERR_LIMIT;
-    out->text = site_key(site, is_https, host, out->target, a);
+    if (site->sends_country)
+        country = site_country_find(http_fields_value(fields, SLICE("x-geo-country")));
+    out->text = site_key_of_country(site, is_https, host, out->target, country, a);
     return out->text.p == NULL ? ERR_LIMIT : ERR_OK;
 }
 
@@ -79,7 +84,7 @@ enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *
                     struct slice host, struct slice target, const struct http_fields *fields,
                     struct arena *a, struct lookup *out)
 {
-    enum err e = lookup_names(site, is_https, host, target, a, out);
+    enum err e = lookup_names(site, is_https, host, target, fields, a, out);
 
     if (e != ERR_OK)
         return e;

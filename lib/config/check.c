@@ -120,6 +120,37 @@ static void check_listen(struct config_loader *l, const struct config *c)
     }
 }
 
+/* A node is an edge or a shield: who may ask is the same for all its listeners. */
+static void check_peers(struct config_loader *l, struct config *c)
+{
+    for (size_t i = 0; i < c->listen_count; i++) {
+        struct config_listen *a = &c->listen[i];
+
+        if ((a->peers == CONFIG_PEERS_NONE) != (c->listen[0].peers == CONFIG_PEERS_NONE))
+            ERROR_AT(l, &a->address,
+                     "a node listens for clients or for peers, and line %u says "
+                     "otherwise; move one of them to a node of its own",
+                     line_of(l, &c->listen[0].address));
+        if (a->peers == CONFIG_PEERS_NONE)
+            continue;
+        if (a->certificates != NULL || a->redirect)
+            ERROR_AT(l, &a->peers, "goes without tls and redirect; remove them");
+        if (a->peers == CONFIG_PEERS_SECRET && config__place(l, &c->peer.secret) == NULL)
+            ERROR_AT(l, &a->peers,
+                     "needs peer.secret, a file of one line such as from `openssl "
+                     "rand -hex 24`");
+        if (a->peers != CONFIG_PEERS_CERTIFICATE)
+            continue;
+        if (c->peer.certificate == NULL || c->peer.ca == NULL)
+            ERROR_AT(l, &a->peers, "needs peer.certificate and peer.ca; `selvage pki` makes them");
+        a->certificates = c->peer.certificate;
+    }
+    if (!l->is_alone) {
+        check_file(l, &c->peer.certificate);
+        check_file(l, &c->peer.ca);
+    }
+}
+
 static void check_admin(struct config_loader *l, const struct config *c)
 {
     if (c->admin_listen == NULL)
@@ -216,6 +247,11 @@ static void check_rules(struct config_loader *l, const struct config_site *s)
 
 static void check_origin(struct config_loader *l, const struct config_origin *o)
 {
+    const struct config_node *weights = config__place(l, &o->weights);
+
+    if (weights != NULL && weights->count != o->servers.count && o->servers.count > 0)
+        config__error(l, weights, "has %zu entries for %zu servers", weights->count,
+                      o->servers.count);
     if (!l->is_alone)
         check_file(l, &o->ca);
     for (size_t i = 0; i < o->servers.count && !o->allow_local; i++)
@@ -238,6 +274,27 @@ static void claim(struct config_loader *l, struct map *taken, char *const *field
         config__error(l, mine, "'%s' is %s in line %u too", *field, of_whom, other->line);
     else if (map_put(taken, key, (void *)(uintptr_t)mine) != ERR_OK)
         l->is_out_of_memory = true;
+}
+
+/* The same shield twice would be tried twice. */
+static void check_shields(struct config_loader *l, const struct config *c)
+{
+    struct map *taken = NULL;
+
+    if (map_new(&taken) != ERR_OK) {
+        l->is_out_of_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < c->groups_count; i++)
+        for (size_t j = 0; j < c->groups[i].shields.count; j++)
+            claim(l, taken, &c->groups[i].shields.item[j], slice_of(c->groups[i].shields.item[j]),
+                  "a shield");
+    map_free(taken);
+    for (size_t i = 0; i < c->groups_count && c->listen_count > 0; i++)
+        if (c->listen[0].peers != CONFIG_PEERS_NONE) {
+            ERROR_AT(l, &c->groups, "is for edges; a shield asks the origin");
+            break;
+        }
 }
 
 static void check_names(struct config_loader *l, const struct config *c, struct map *names,
@@ -274,10 +331,13 @@ void config__check_sites(struct config_loader *l, const struct config *c)
     }
 }
 
-void config__check(struct config_loader *l, const struct config *c)
+void config__check(struct config_loader *l, struct config *c)
 {
     check_listen(l, c);
+    check_peers(l, c);
+    check_shields(l, c);
     check_admin(l, c);
     check_tokens(l, c);
     config__check_sites(l, c);
+    config__check_geo(l, c);
 }

@@ -168,3 +168,10 @@ void config_cli_free(struct config_cli *c)
     if (c != NULL)
         free_memory(c->memory);
 }
+
+const char *config_journal_owner(const struct config *c)
+{
+    if (c->journal.owner != NULL)
+        return c->journal.owner;
+    return c->groups_count > 0 ? c->groups[0].shields.item[0] : NULL;
+}

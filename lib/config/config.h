@@ -25,9 +25,13 @@ struct config_strings {
     size_t count;
 };
 
+/* Who may ask here: clients, or nodes of the fleet that show a certificate, or the secret. */
+enum config_peers { CONFIG_PEERS_NONE, CONFIG_PEERS_CERTIFICATE, CONFIG_PEERS_SECRET };
+
 struct config_listen {
     char *address;      /* "0.0.0.0:443", "[::]:443" */
-    char *certificates; /* tls.certificates: a PEM file, or a directory of NAME.pem (chain and key) or NAME.crt + NAME.key; NULL: no TLS */
+    char *certificates; /* tls.certificates: a PEM file, or a directory of NAME.pem (chain and key) or NAME.crt + NAME.key; NULL: no TLS.  With peers: certificate, peer.certificate */
+    int peers;          /* enum config_peers; all listeners of a shield have it, those of an edge never */
     bool redirect;      /* redirect: https */
 };
 
@@ -46,8 +50,20 @@ struct config_rule {
     unsigned line;                 /* where it stands in the sites file: explain names it */
 };
 
+enum config_balance { CONFIG_BALANCE_LEAST, CONFIG_BALANCE_HASH };
+
+/* Probes of an origin's servers. */
+struct config_health {
+    char *path;        /* NULL: none */
+    char *host;        /* NULL: host_header, or the site's first host */
+    uint64_t every_ms;
+};
+
 struct config_origin {
     struct config_strings servers; /* absolute http(s) URLs without path */
+    struct config_strings weights; /* empty, or a number from 1 to 100 for each server */
+    enum config_balance balance;
+    struct config_health health;
     char *host_header;             /* NULL: the client's host */
     char *sni;                     /* NULL: as Host */
     char *ca;                      /* PEM file; NULL: the system's */
@@ -59,6 +75,7 @@ struct config_origin {
 
 enum config_query_keep { CONFIG_QUERY_KEEP_ALL, CONFIG_QUERY_KEEP_NONE };
 enum config_reload { CONFIG_RELOAD_LIMIT, CONFIG_RELOAD_HONOUR, CONFIG_RELOAD_IGNORE };
+enum config_geo { CONFIG_GEO_OFF, CONFIG_GEO_HEADER, CONFIG_GEO_REDIRECT };
 enum config_set_cookie { CONFIG_SET_COOKIE_SAFE, CONFIG_SET_COOKIE_RFC };
 
 struct config_site {
@@ -78,6 +95,48 @@ struct config_site {
     uint64_t hsts_s;           /* 0: none */
     bool log_full;             /* log: full */
     bool underscores;          /* request_fields with '_' are let through */
+    enum config_geo geo;
+    uint64_t geo_min_size;     /* geo_redirect: of a stored object that is worth it */
+    struct config_strings geo_paths; /* globs; worth it whatever their size */
+    bool geo_credentials;      /* requests with Cookie or Authorization may be redirected */
+};
+
+/* One line of peers.yaml: a name or a serial number, the other is NULL. */
+struct config_revoked {
+    char *name;   /* every certificate of that node */
+    char *serial; /* one certificate: lower-case hex digits without leading zeros */
+};
+
+/* This node among the others: what it shows them, and whom it believes. */
+struct config_peer {
+    char *certificate; /* PEM: certificate, chain and key; NULL: none */
+    char *ca;          /* PEM: who signs the nodes' certificates; NULL: none */
+    char *secret;      /* what nodes of a private net share; NULL: none */
+    struct config_revoked *revoked; /* of peers.yaml */
+    size_t revoked_count;
+};
+
+enum config_journal_lost { CONFIG_LOST_REVALIDATE, CONFIG_LOST_SERVE, CONFIG_LOST_FAIL };
+
+/* Whose purges this node heeds. */
+struct config_journal {
+    char *owner;       /* URL of a node's listener for peers; NULL: upstream.shields decides, config_journal_owner() */
+    uint64_t grace_ms; /* so long without its owner a node goes on as usual */
+    int on_lost;       /* enum config_journal_lost: what it does then */
+};
+
+/* One line of regions.yaml, which is the same on all nodes. */
+struct config_region {
+    char *name;
+    char *hostname;            /* lower-case, with port if written */
+    double latitude, longitude; /* degrees */
+    struct config_strings addresses;
+    bool drain;                /* no client is sent there */
+};
+
+/* Shields that stand side by side: each object has its place at one of them. */
+struct config_group {
+    struct config_strings shields; /* absolute http(s) URLs without path */
 };
 
 struct config_token {
@@ -85,6 +144,7 @@ struct config_token {
     char *secret;              /* at least 16 bytes */
     bool may_purge, may_read;  /* kinds: */
     bool may_purge_wide;       /* --all and --host */
+    bool may_regions;          /* drain and undrain regions */
     struct config_strings sites; /* empty: all */
 };
 
@@ -93,6 +153,11 @@ struct config {
     char *file;
     struct config_listen *listen;
     size_t listen_count;
+    struct config_peer peer;
+    struct config_journal journal;
+    struct config_group *groups; /* of shields, nearest first */
+    size_t groups_count;         /* 0: the origins are asked directly */
+    bool direct;                 /* when no shield can be asked, the origin may be */
     char *admin_listen;        /* default 127.0.0.1:9180 */
     struct config_token *tokens;
     size_t tokens_count;
@@ -106,6 +171,11 @@ struct config {
     struct config_site *sites;
     size_t sites_count;
     char *sites_file;
+    char *geo_database, *geo_database6; /* NULL: none */
+    char *geo_here;            /* name of the region this node is in; NULL: unsaid */
+    struct config_region *regions;
+    size_t regions_count;
+    char *regions_file;        /* NULL: none */
     void *memory;              /* private to lib/config */
 };
 
@@ -120,6 +190,9 @@ NODISCARD enum err config_load(const char *file, struct config **out, struct buf
 
 /* Load a sites file alone; for `selvage check` on one.  The result has sites only. */
 NODISCARD enum err config_load_sites(const char *file, struct config **out, struct buf *errors);
+
+/* The node whose purge journal this one follows: what is written, else the first shield; NULL: it has its own. */
+const char *config_journal_owner(const struct config *c);
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */

@@ -170,8 +170,10 @@ void *config__alloc(struct config_loader *l, size_t count, size_t each);
 /* ---- schema.c ---- */
 
 extern const struct config_key config__edge_keys[], config__sites_keys[], config__tokens_keys[],
-    config__cli_keys[];
+    config__cli_keys[], config__peers_keys[];
+extern const struct config_key config__geo_keys[], config__geo_redirect_keys[]; /* geo.c */
 extern const struct config_key config__query_names_key; /* query.drop as a list */
+extern const struct config_key config__shield_group_key; /* one of upstream.shields */
 
 void config__set_defaults(struct config *c);
 
@@ -182,11 +184,15 @@ void config__load_kinds(struct config_loader *l, const struct config_node *n, vo
 void config__load_access_log(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_tokens(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_sites(struct config_loader *l, const struct config_node *n, void *config);
+void config__load_shields(struct config_loader *l, const struct config_node *n, void *config);
+void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer);
+void config__load_peers(struct config_loader *l, const struct config_node *n, void *peer);
 
 /* ---- check.c ---- */
 
-void config__check(struct config_loader *l, const struct config *c);
+void config__check(struct config_loader *l, struct config *c); /* and what follows from it */
 void config__check_sites(struct config_loader *l, const struct config *c);
+void config__check_geo(struct config_loader *l, const struct config *c); /* geo.c */
 
 /* ---- names.c: grammars of single values; NULL or what is wrong ---- */
 
@@ -195,6 +201,8 @@ const char *config__check_name(struct slice s);      /* a host name, for SNI */
 const char *config__check_authority(struct slice s); /* host or host:port */
 const char *config__check_address(struct slice s);   /* IP:PORT */
 const char *config__check_server(struct slice s);    /* http(s)://host:port */
+const char *config__check_weight(struct slice s);    /* 1 to 100 */
+const char *config__check_probe_path(struct slice s);
 const char *config__check_label(struct slice s);     /* a name of ours, in metrics and logs */
 const char *config__check_method(struct slice s);
 const char *config__check_path_glob(struct slice s);
@@ -202,6 +210,7 @@ const char *config__check_type_glob(struct slice s);
 const char *config__check_word_glob(struct slice s); /* of cookies and query parameters */
 const char *config__check_secret(struct slice s);
 const char *config__check_token(struct slice s); /* a secret as its holder has it */
+const char *config__check_serial(struct slice s); /* of a certificate, in hex */
 const char *config__check_node(struct slice s);  /* an admin URL */
 
 /* Of a valid address; of a valid server: loopback, link-local or unspecified, as written. */

@@ -1,6 +1,13 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
+#include "base/limits.h"
 #include "config/config_priv.h"
+
+enum { SECRET_FILE_BYTES_MAX = 4096 };
 
 /* The word `tracking`, alone or among the names, stands for the table of tracking parameters. */
 void config__load_query_drop(struct config_loader *l, const struct config_node *n, void *site)
@@ -31,7 +38,7 @@ void config__load_kinds(struct config_loader *l, const struct config_node *n, vo
     struct config_token *t = token;
 
     if (n->type != CONFIG_NODE_LIST || n->count == 0) {
-        config__error(l, n, "expected a list of purge, read and wide, such as [purge]");
+        config__error(l, n, "expected a list of purge, read, wide and regions, such as [purge]");
         return;
     }
     for (const struct config_node *v = n->first; v != NULL; v = v->next) {
@@ -41,8 +48,10 @@ void config__load_kinds(struct config_loader *l, const struct config_node *n, vo
             t->may_read = true;
         else if (slice_eq(v->text, SLICE("wide")))
             t->may_purge_wide = true;
+        else if (slice_eq(v->text, SLICE("regions")))
+            t->may_regions = true;
         else
-            config__error(l, v, "%s is not known here; write purge, read or wide",
+            config__error(l, v, "%s is not known here; write purge, read, wide or regions",
                           config__quote(v->text).text);
     }
     if (t->may_purge_wide && !t->may_purge)
@@ -69,6 +78,55 @@ static void check_mode(struct config_loader *l, const struct config_node *n, con
     if (stat(file, &st) == 0 && (st.st_mode & 077) != 0)
         config__error(l, n, "%s holds secrets and is open to others (mode %04o); chmod 600 it",
                       config__quote(slice_of(file)).text, (unsigned)st.st_mode & 07777);
+}
+
+void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer)
+{
+    struct config_peer *p = peer;
+    char *file = config__load_path(l, n), *text = NULL;
+    const char *why;
+    struct slice secret;
+    size_t bytes = 0;
+    enum err e;
+
+    config__remember(l, &p->secret, n);
+    if (file == NULL || l->is_alone)
+        return;
+    check_mode(l, n, file);
+    e = file_read_all(file, SECRET_FILE_BYTES_MAX, &text, &bytes);
+    if (e == ERR_NOMEM)
+        l->is_out_of_memory = true;
+    if (e != ERR_OK) {
+        config__error(l, n, "%s cannot be read: %s", config__quote(slice_of(file)).text,
+                      e == ERR_LIMIT ? "it is too large for one line" : strerror(errno));
+        return;
+    }
+    secret = slice_trim((struct slice){text, bytes});
+    while (secret.n > 0 && (secret.p[secret.n - 1] == '\n' || secret.p[secret.n - 1] == '\r'))
+        secret.n--;
+    why = config__check_secret(secret);
+    if (why != NULL)
+        config__error(l, n, "%s: %s", config__quote(slice_of(file)).text, why);
+    else if ((p->secret = arena_text(l->arena, secret)) == NULL)
+        l->is_out_of_memory = true;
+    free(text);
+}
+
+void config__load_peers(struct config_loader *l, const struct config_node *n, void *peer)
+{
+    struct config_peer *p = peer;
+    struct config_node *root;
+    char *file = config__load_path(l, n);
+
+    if (file == NULL || l->is_alone)
+        return;
+    root = config__read_file(l, file, n);
+    if (root != NULL)
+        config__load_block(l, root, config__peers_keys, p);
+    for (size_t i = 0; i < p->revoked_count; i++)
+        if ((p->revoked[i].name == NULL) == (p->revoked[i].serial == NULL))
+            config__error(l, n, "%s: entry %zu of revoked: write either a name or a serial number",
+                          config__quote(slice_of(file)).text, i + 1);
 }
 
 void config__load_tokens(struct config_loader *l, const struct config_node *n, void *config)
@@ -101,4 +159,34 @@ void config__load_sites(struct config_loader *l, const struct config_node *n, vo
     root = config__read_file(l, c->sites_file, n);
     if (root != NULL)
         config__load_block(l, root, config__sites_keys, c);
+}
+
+/* A list of lists: groups, nearest first. */
+void config__load_shields(struct config_loader *l, const struct config_node *n, void *config)
+{
+    struct config *c = config;
+    struct config_group *groups;
+    size_t shields = 0;
+
+    config__remember(l, &c->groups, n);
+    if (n->type != CONFIG_NODE_LIST || n->count == 0) {
+        config__error(l, n, "expected groups of shields, such as [[https://fra1.internal:8443]]");
+        return;
+    }
+    groups = config__alloc(l, n->count, sizeof(*groups));
+    if (groups == NULL)
+        return;
+    for (const struct config_node *v = n->first; v != NULL; v = v->next) {
+        if (v->type != CONFIG_NODE_LIST)
+            config__error(l, v, "a group is a list, such as [https://fra1.internal:8443]");
+        else
+            config__load_value(l, v, &config__shield_group_key, &groups[v->index]);
+        shields += groups[v->index].shields.count;
+    }
+    if (shields >= LIMIT_HOPS) {
+        config__error(l, n, "has %zu shields; at most %d", shields, LIMIT_HOPS - 1);
+        return;
+    }
+    c->groups = groups;
+    c->groups_count = n->count;
 }

@@ -9,7 +9,8 @@ enum {
     NAME_BYTES_MAX = 64,
     SECRET_BYTES_MIN = 16,
     SECRET_BYTES_MAX = 256,
-    GLOB_BYTES_MAX = 1024
+    GLOB_BYTES_MAX = 1024,
+    SERIAL_BYTES_MAX = 40, /* 20 bytes, the most that X.509 allows */
 };
 
 static bool is_alnum(char c)
@@ -317,6 +318,17 @@ const char *config__check_secret(struct slice s)
     return NULL;
 }
 
+const char *config__check_serial(struct slice s)
+{
+    bool is_hex = s.n > 0 && s.n <= SERIAL_BYTES_MAX && s.p[0] != '0';
+
+    for (size_t i = 0; i < s.n; i++)
+        is_hex = is_hex && ((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f'));
+    return is_hex ? NULL
+                  : "is no serial number; write its hex digits without leading zeros, as `selvage "
+                    "pki node` and `openssl x509 -serial` print them";
+}
+
 const char *config__check_token(struct slice s)
 {
     return is_visible(s) ? NULL : "the token must be one word of printable ASCII";
@@ -327,4 +339,21 @@ const char *config__check_node(struct slice s)
     while (slice_ends_with(s, SLICE("/")))
         s = slice_head(s, s.n - 1);
     return config__check_server(s);
+}
+
+const char *config__check_weight(struct slice s)
+{
+    uint64_t n;
+
+    return slice_to_u64(s, &n) && n >= 1 && n <= 100 ? NULL
+                                                     : "is no weight; at least 1, at most 100";
+}
+
+const char *config__check_probe_path(struct slice s)
+{
+    if (s.n > GLOB_BYTES_MAX)
+        return "is too long; at most 1024 bytes";
+    if (s.p[0] != '/' || !is_visible(s) || slice_index(s, '#') < s.n)
+        return "is no path; write it as /up";
+    return NULL;
 }

@@ -8,11 +8,13 @@ enum {
     LISTEN_MAX = 64,
     SITES_MAX = 4096,
     HOSTS_MAX = 1000,
-    SERVERS_MAX = 16,
+    SERVERS_MAX = LIMIT_SERVERS,
+    SHIELDS_MAX = 16, /* of a group */
     RULES_MAX = 1000,
     WORDS_MAX = 256, /* methods, types, cookies, parameters */
     TOKENS_MAX = 1000,
     NODES_MAX = 256,
+    REVOKED_MAX = 10000,
 };
 
 #define STORE_BYTES_MIN (16 * MIB)
@@ -52,10 +54,35 @@ static const struct config_word reloads[] = {{"limit", CONFIG_RELOAD_LIMIT, fals
                                              {0}};
 static const struct config_word set_cookies[] = {
     {"safe", CONFIG_SET_COOKIE_SAFE, false}, {"rfc", CONFIG_SET_COOKIE_RFC, false}, {0}};
+static const struct config_word geos[] = {{"off", CONFIG_GEO_OFF, false},
+                                          {"header", CONFIG_GEO_HEADER, false},
+                                          {"redirect", CONFIG_GEO_REDIRECT, false},
+                                          {"no", CONFIG_GEO_OFF, true},
+                                          {0}};
 static const struct config_word logs[] = {{"short", 0, false}, {"full", 1, false}, {0}};
+static const struct config_word balances[] = {
+    {"least", CONFIG_BALANCE_LEAST, false}, {"hash", CONFIG_BALANCE_HASH, false}, {0}};
+static const struct config_word directs[] = {
+    {"allowed", 1, false}, {"refused", 0, false}, {0}};
+static const struct config_word losts[] = {{"revalidate", CONFIG_LOST_REVALIDATE, false},
+                                           {"serve", CONFIG_LOST_SERVE, false},
+                                           {"fail", CONFIG_LOST_FAIL, false},
+                                           {0}};
+static const struct config_word peers[] = {
+    {"certificate", CONFIG_PEERS_CERTIFICATE, false}, {"secret", CONFIG_PEERS_SECRET, false}, {0}};
 static const struct config_word underscores[] = {{"drop", 0, false}, {"allow", 1, false}, {0}};
 
 /* ---- a site ---- */
+
+static const struct config_key health_keys[] = {
+    {"path", CONFIG_TEXT, .is_required = true, AT(config_health, path),
+     .check = config__check_probe_path,
+     .means = "write what to ask for, such as /up: a status of 2xx or 3xx means up"},
+    {"every", CONFIG_MS, AT(config_health, every_ms), .min = 100, .max = TIMEOUT_MS_MAX,
+     .means = "from probe to probe; default: 1s"},
+    {"host", CONFIG_TEXT, AT(config_health, host), .check = config__check_authority,
+     .means = "the Host of probes; default: host_header, or the site's first host"},
+    END};
 
 static const struct config_key origin_keys[] = {
     {"servers", CONFIG_TEXTS, .is_required = true, AT(config_origin, servers), .min = 1,
@@ -81,7 +108,14 @@ static const struct config_key origin_keys[] = {
      .max = TIMEOUT_MS_MAX, .means = "from the request to the response's head; default: 30s"},
     {"idle_timeout", CONFIG_MS, AT(config_origin, idle_ms), .min = 1, .max = TIMEOUT_MS_MAX,
      .means = "without a byte in the response's body; default: 30s"},
-    {"health", CONFIG_LATER, .means = "probes"},
+    {"weights", CONFIG_TEXTS, AT(config_origin, weights), .min = 1, .max = SERVERS_MAX,
+     .check = config__check_weight,
+     .means = "how much each server gets, such as [3, 1]; default: equal parts"},
+    {"balance", CONFIG_WORD, AT(config_origin, balance), .words = balances,
+     .means = "least: to the server with the fewest requests; hash: each object to one server; "
+              "default: least"},
+    {"health", CONFIG_BLOCK, AT(config_origin, health), .inside = health_keys,
+     .means = "probes of the servers, such as {path: /up, every: 2s}; default: none"},
     END};
 
 static const struct config_key rule_keys[] = {
@@ -179,6 +213,11 @@ static const struct config_key site_keys[] = {
      .means = "full: whole client addresses and query values in the access log; default: short"},
     {"underscores", CONFIG_BOOL, AT(config_site, underscores), .words = underscores,
      .means = "request fields with '_' in their names; default: drop"},
+    {"geo", CONFIG_WORD, AT(config_site, geo), .words = geos,
+     .means = "header: X-Geo-Country goes to the origin and into the key; redirect: clients are "
+              "sent to a much nearer region; default: off"},
+    {"geo_redirect", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_redirect_keys,
+     .means = "which answers are worth a redirect"},
     END};
 
 static void begin_site(void *item, const struct config_node *n)
@@ -190,10 +229,12 @@ static void begin_site(void *item, const struct config_node *n)
                    .queue = LIMIT_QUEUE,
                    .connect_ms = LIMIT_CONNECT_ORIGIN_MS,
                    .first_byte_ms = LIMIT_FIRST_BYTE_MS,
-                   .idle_ms = LIMIT_BODY_IDLE_MS},
+                   .idle_ms = LIMIT_BODY_IDLE_MS,
+                   .health = {.every_ms = LIMIT_HEALTH_MS}},
         .negative_404_s = CONFIG_UNSET,
         .negative_5xx_s = CONFIG_UNSET,
         .max_request_body = LIMIT_REQUEST_BODY_BYTES,
+        .geo_min_size = LIMIT_GEO_REDIRECT_BYTES,
     };
 }
 
@@ -213,7 +254,7 @@ static const struct config_key token_keys[] = {
      .means = "write at least 16 bytes, such as from `openssl rand -hex 24`"},
     {"kinds", CONFIG_CUSTOM, .is_required = true, .load = config__load_kinds,
      .means = "write what it allows: purge, read (status, lists, explain), wide (purges of hosts "
-              "and of everything)"},
+              "and of everything), regions (drain and undrain them)"},
     {"sites", CONFIG_TEXTS, AT(config_token, sites), .min = 1, .max = SITES_MAX,
      .check = config__check_label, .means = "write names of sites it is good for; default: all"},
     END};
@@ -238,6 +279,44 @@ static const struct config_key listen_keys[] = {
      .means = "HTTP/2 and HTTP/1.1 over TLS; default: plain HTTP/1.1"},
     {"redirect", CONFIG_BOOL, AT(config_listen, redirect), .words = https_word,
      .means = "https: everything is redirected there; default: no"},
+    {"peers", CONFIG_WORD, AT(config_listen, peers), .words = peers,
+     .means = "a shield's listener, for edges: certificate (TLS, with that of peer), or secret "
+              "(plain, on a private net); default: for clients"},
+    END};
+
+static const struct config_key peer_keys[] = {
+    {"certificate", CONFIG_PATH, AT(config_peer, certificate),
+     .means = "a PEM file of this node's certificate and key, which other nodes are shown"},
+    {"ca", CONFIG_PATH, AT(config_peer, ca),
+     .means = "a PEM file of who signs the nodes' certificates: the fleet's own CA"},
+    {"secret", CONFIG_CUSTOM, IN_BLOCK, .load = config__load_secret_file,
+     .means = "a file of one line, the secret that nodes of a private net share; default: none"},
+    {"peers", CONFIG_CUSTOM, IN_BLOCK, .load = config__load_peers,
+     .means = "a file of certificates that are revoked; default: none"},
+    END};
+
+static const struct config_key journal_keys[] = {
+    {"owner", CONFIG_TEXT, AT(config_journal, owner), .check = config__check_server,
+     .means = "the shield that owns the purge journal, such as https://fra1.internal:8443; default: "
+              "the first of upstream.shields, and without them this node itself"},
+    {"grace", CONFIG_MS, AT(config_journal, grace_ms), .min = 1000, .max = TIMEOUT_MS_MAX,
+     .means = "how long this node goes on as usual without its owner; default: 1m"},
+    {"on_journal_lost", CONFIG_WORD, AT(config_journal, on_lost), .words = losts,
+     .means = "after that: revalidate (serve what was validated since), serve (purges may be "
+              "missed) or fail (503); default: revalidate"},
+    END};
+
+static const struct config_key revoked_keys[] = {
+    {"name", CONFIG_TEXT, AT(config_revoked, name), .check = config__check_label,
+     .means = "a node, with all its certificates"},
+    {"serial", CONFIG_TEXT, .is_lower = true, AT(config_revoked, serial),
+     .check = config__check_serial, .means = "one certificate, by its serial number"},
+    END};
+
+const struct config_key config__peers_keys[] = {
+    {"revoked", CONFIG_LIST, .is_required = true,
+     ITEMS(config_peer, revoked, revoked_count, config_revoked), .max = REVOKED_MAX,
+     .inside = revoked_keys, .means = "write a list, such as [{name: edge-fra1}]"},
     END};
 
 static const struct config_key admin_keys[] = {
@@ -262,6 +341,23 @@ static const struct config_key log_keys[] = {
      .means = "error, warn, info or debug; default: info"},
     END};
 
+const struct config_key config__shield_group_key = {"group",
+                                                    CONFIG_TEXTS,
+                                                    AT(config_group, shields),
+                                                    .min = 1,
+                                                    .max = SHIELDS_MAX,
+                                                    .check = config__check_server,
+                                                    .means = "write at least one shield"};
+
+static const struct config_key upstream_keys[] = {
+    {"shields", CONFIG_CUSTOM, .is_required = true, .load = config__load_shields,
+     .means = "write groups of shields, nearest first, such as [[https://fra1.internal:8443, "
+              "https://fra2.internal:8443], [https://iad1.internal:8443]]"},
+    {"direct", CONFIG_BOOL, AT(config, direct), .words = directs,
+     .means = "allowed: when no shield can be asked, the origin is; refused: it is not; default: "
+              "allowed"},
+    END};
+
 const struct config_key config__edge_keys[] = {
     {"listen", CONFIG_LIST, .is_required = true, ITEMS(config, listen, listen_count, config_listen),
      .min = 1, .max = LISTEN_MAX, .inside = listen_keys,
@@ -278,9 +374,13 @@ const struct config_key config__edge_keys[] = {
      .means = "this node's name in Via and Cache-Status; default: selvage"},
     {"drain", CONFIG_MS, AT(config, drain_ms), .max = TIMEOUT_MS_MAX,
      .means = "how long running requests may take after SIGTERM; default: 30s"},
-    {"upstream", CONFIG_LATER, .means = "shields"},
-    {"peer", CONFIG_LATER, .means = "certificates between nodes"},
-    {"geo", CONFIG_LATER, .means = "regions"},
+    {"upstream", CONFIG_BLOCK, IN_BLOCK, .inside = upstream_keys,
+     .means = "the shields between this node and the origins; default: none"},
+    {"peer", CONFIG_BLOCK, AT(config, peer), .inside = peer_keys,
+     .means = "this node among the nodes of the fleet"},
+    {"journal", CONFIG_BLOCK, AT(config, journal), .inside = journal_keys,
+     .means = "whose purges this node heeds"},
+    {"geo", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_keys, .means = "where clients are"},
     END};
 
 /* ---- the command line tool ---- */
@@ -303,4 +403,6 @@ void config__set_defaults(struct config *c)
     c->node = node;
     c->log_level = LOG_LEVEL_INFO;
     c->drain_ms = LIMIT_DRAIN_MS;
+    c->direct = true;
+    c->journal.grace_ms = LIMIT_JOURNAL_GRACE_MS;
 }

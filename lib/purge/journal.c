@@ -1,6 +1,8 @@
 /* Appending: one durable transaction, then memory, then the head. */
 #include "purge/purge.h"
 
+#include <stdlib.h>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/digest.h"
@@ -27,7 +29,9 @@ struct append {
     bool restart; /* `scopes` is everything, and the table starts anew */
     struct slice request_id;
     uint64_t fingerprint;
-    struct purge_clock clock; /* as it will be */
+    struct purge_clock clock;            /* as it will be */
+    const struct purge_record *received; /* of another node, one per scope; NULL: they are ours */
+    uint64_t ids[PURGE_SCOPES_MAX];      /* of the records */
 };
 
 const char *purge_kind_name(enum purge_kind k)
@@ -72,6 +76,16 @@ static uint64_t id_of(const struct purge *p, const struct purge_scope *s)
     return purge__scope_id(p, s->kind, s->text);
 }
 
+static bool is_new_scope(const struct purge *p, const struct purge_scope *s)
+{
+    struct scopes_mark m;
+
+    if (s->kind == PURGE_ALL)
+        return false;
+    m = scopes_find(&p->scopes, id_of(p, s));
+    return m.hard == 0 && m.soft == 0;
+}
+
 /* Would the table be over its limit?  A scope named twice counts twice: that errs on the side of
  * starting anew. */
 static bool is_over_limit(const struct purge *p, const struct purge_scope *scopes, size_t count)
@@ -79,11 +93,7 @@ static bool is_over_limit(const struct purge *p, const struct purge_scope *scope
     uint64_t more = 0;
 
     for (size_t i = 0; i < count; i++)
-        if (scopes[i].kind != PURGE_ALL) {
-            struct scopes_mark m = scopes_find(&p->scopes, id_of(p, &scopes[i]));
-
-            more += m.hard == 0 && m.soft == 0;
-        }
+        more += is_new_scope(p, &scopes[i]);
     return scopes_count(&p->scopes) + more > p->limits.scopes_max;
 }
 
@@ -102,10 +112,11 @@ static struct purge_row row_of(const struct purge *p, const struct purge_scope *
     };
 }
 
-static struct scopes_mark mark_of(const struct append *a, uint64_t position)
+static struct scopes_mark mark_of(const struct append *a, size_t index, uint64_t position)
 {
-    return a->soft ? (struct scopes_mark){.soft = position}
-                   : (struct scopes_mark){.hard = position};
+    bool soft = a->received != NULL ? a->received[index].soft : a->soft;
+
+    return soft ? (struct scopes_mark){.soft = position} : (struct scopes_mark){.hard = position};
 }
 
 void purge__raise(struct purge *p, const struct purge_row *row)
@@ -139,7 +150,11 @@ static enum err put_record(struct append *a, struct table_write *w, size_t index
     size_t bytes;
     enum err e;
 
-    digest_random(&record.nonce, sizeof(record.nonce));
+    if (a->received != NULL)
+        record = a->received[index];
+    else
+        digest_random(&record.nonce, sizeof(record.nonce));
+    a->ids[index] = a->clock.head_id = record.nonce;
     bytes = purge_record_encode(&record, value);
     a->clock.journal_bytes += purge__record_cost(bytes);
     e = table_append(w, PURGE_TABLE_JOURNAL, purge_journal_key(record.position, key),
@@ -154,7 +169,7 @@ static enum err put_row(const struct purge *p, const struct append *a, struct ta
     unsigned char key[PURGE_ROW_KEY_BYTES], value[PURGE_ROW_BYTES_MAX];
     const struct purge_scope *s = &a->scopes[index];
     uint64_t n = a->clock.head_n - a->count + 1 + index;
-    struct scopes_mark m = {0, 0}, raised = mark_of(a, position_make(a->clock.epoch, n));
+    struct scopes_mark m = {0, 0}, raised = mark_of(a, index, position_make(a->clock.epoch, n));
     struct purge_row row;
     size_t bytes;
 
@@ -198,6 +213,36 @@ static enum err trim(const struct purge *p, struct purge_clock *c, struct table_
     }
     if (c->first_n > c->head_n)
         c->journal_bytes = 0; /* a sum that went wrong ends here */
+    return ERR_OK;
+}
+
+/*
+ * Delete records below the first, which a jump has left behind, at most `steps`; *more says whether
+ * some may be left.
+ */
+static enum err sweep_records(const struct purge_clock *c, struct table_write *w, size_t steps,
+                              bool *more)
+{
+    *more = true;
+    for (; steps > 0; steps--) {
+        unsigned char own[PURGE_JOURNAL_KEY_BYTES]; /* the map's key dies with the change */
+        struct slice key, value;
+        uint64_t at;
+        enum err e =
+            table_write_seek(w, PURGE_TABLE_JOURNAL, (struct slice){NULL, 0}, &key, &value);
+
+        if (e != ERR_OK && e != ERR_NOT_FOUND)
+            return e;
+        if (e == ERR_OK && !purge_journal_key_parse(key, &at))
+            return ERR_CORRUPT;
+        if (e == ERR_NOT_FOUND || at >= position_make(c->epoch, c->first_n)) {
+            *more = false;
+            return ERR_OK;
+        }
+        e = table_delete(w, PURGE_TABLE_JOURNAL, purge_journal_key(at, own));
+        if (e != ERR_OK)
+            return e;
+    }
     return ERR_OK;
 }
 
@@ -253,7 +298,8 @@ static enum err trim_ahead(struct purge *p)
 }
 
 /* Everything of this append in one transaction, on the disk when it returns ERR_OK. */
-static enum err write_down(struct purge *p, struct append *a, bool *more_garbage)
+static enum err write_down(struct purge *p, struct append *a, bool *more_garbage,
+                           bool *more_records)
 {
     struct table_write *w = NULL;
     enum err e = table_write_begin(p->table, &w);
@@ -265,6 +311,9 @@ static enum err write_down(struct purge *p, struct append *a, bool *more_garbage
     }
     if (e == ERR_OK)
         e = trim(p, &a->clock, w, a->count + TRIM_STEP);
+    *more_records = false;
+    if (e == ERR_OK && p->has_old_records)
+        e = sweep_records(&a->clock, w, a->count + SWEEP_STEP, more_records);
     *more_garbage = false;
     if (e == ERR_OK && (p->has_garbage || a->restart))
         e = sweep_rows(a, w, a->count + SWEEP_STEP, more_garbage);
@@ -274,6 +323,32 @@ static enum err write_down(struct purge *p, struct append *a, bool *more_garbage
         return table_commit(&w);
     table_abort(&w);
     return e;
+}
+
+void purge__show_clock(struct purge *p, const struct purge_clock *clock, const uint64_t *ids,
+                       size_t ids_count)
+{
+    p->clock = *clock;
+    atomic_store_explicit(&p->first, position_make(clock->epoch, clock->first_n),
+                          memory_order_relaxed);
+    /* Release: pairs with purge_head(); whoever sees the new head finds its scopes in the table. */
+    atomic_store_explicit(&p->head, position_make(clock->epoch, clock->head_n),
+                          memory_order_release);
+    /* Behind the head: who reads this position and judges afterwards judges up to it. */
+    pthread_mutex_lock(&p->position_lock);
+    if (ids_count == 0)
+        p->ids_from = clock->head_n;
+    for (size_t i = 0; i < ids_count; i++)
+        p->ids[(clock->head_n - ids_count + 1 + i) % PURGE_IDS] = ids[i];
+    p->ids[clock->head_n % PURGE_IDS] = clock->head_id;
+    p->position = (struct purge_position){.cluster = p->identity.cluster_id,
+                                          .epoch = clock->epoch,
+                                          .epoch_tag = clock->epoch_tag,
+                                          .n = clock->head_n,
+                                          .id = clock->head_id};
+    pthread_mutex_unlock(&p->position_lock);
+    if (p->on_head != NULL)
+        p->on_head(p->on_head_user);
 }
 
 /*
@@ -288,9 +363,11 @@ static void put_in_force(struct purge *p, const struct append *a)
 
     for (size_t i = 0; i < a->count; i++) {
         uint64_t position = position_make(a->clock.epoch, a->clock.head_n - a->count + 1 + i);
-        struct purge_row row = row_of(p, &a->scopes[i], mark_of(a, position));
+        struct purge_row row = row_of(p, &a->scopes[i], mark_of(a, i, position));
 
         purge__raise(p, &row);
+        if (a->received != NULL)
+            continue;
         recent_add(&p->recent, a->request_id, a->fingerprint,
                    position_make(a->clock.epoch, a->clock.head_n));
         metrics_add(counter[a->scopes[i].kind], 1);
@@ -302,23 +379,18 @@ static void put_in_force(struct purge *p, const struct append *a)
         scopes_restart(&p->scopes);
         atomic_store_explicit(&p->generation, a->clock.generation, memory_order_relaxed);
     }
-    p->clock = a->clock;
-    atomic_store_explicit(&p->first, position_make(a->clock.epoch, a->clock.first_n),
-                          memory_order_relaxed);
-    /* Release: pairs with purge_head(); whoever sees the new head finds its scopes in the table. */
-    atomic_store_explicit(&p->head, position_make(a->clock.epoch, a->clock.head_n),
-                          memory_order_release);
+    purge__show_clock(p, &a->clock, a->ids, a->count);
 }
 
 static enum err append(struct purge *p, struct append *a)
 {
     static const struct purge_scope everything = {.kind = PURGE_ALL};
-    bool more_garbage;
+    bool more_garbage, more_records;
     enum err e;
 
     if (POSITION_N_MAX - p->clock.head_n < a->count)
         return ERR_LIMIT;
-    a->restart = is_over_limit(p, a->scopes, a->count);
+    a->restart = a->received == NULL && is_over_limit(p, a->scopes, a->count);
     if (a->restart) {
         a->scopes = &everything;
         a->count = 1;
@@ -335,11 +407,12 @@ static enum err append(struct purge *p, struct append *a)
         a->clock.generation++;
         a->clock.floor = position_make(a->clock.epoch, a->clock.head_n);
     }
-    e = write_down(p, a, &more_garbage);
+    e = write_down(p, a, &more_garbage, &more_records);
     if (e != ERR_OK)
         return e;
     put_in_force(p, a);
     p->has_garbage = more_garbage;
+    p->has_old_records = more_records;
     if (a->restart)
         log_warn(
             "purge: more than %llu scopes: everything has been purged instead, and the table of "
@@ -354,6 +427,7 @@ enum err purge_append(struct purge *p, const struct purge_scope *scopes, size_t 
     struct append a = {.scopes = scopes, .count = count, .soft = soft, .request_id = request_id};
     enum err e = ERR_INVALID;
 
+    CHECK(!p->clock.follows); /* positions are the owner's to give */
     if (is_valid(scopes, count, request_id)) {
         a.fingerprint = fingerprint_of(scopes, count, soft);
         if (recent_find(&p->recent, request_id, a.fingerprint, out_head))
@@ -366,4 +440,34 @@ enum err purge_append(struct purge *p, const struct purge_scope *scopes, size_t 
     }
     *out_head = position_make(a.clock.epoch, a.clock.head_n);
     return ERR_OK;
+}
+
+enum err purge__append_received(struct purge *p, const struct purge_record *records, size_t count)
+{
+    struct purge_scope *scopes;
+    struct append a = {.received = records, .count = count};
+    enum err e;
+
+    CHECK(count > 0 && count <= PURGE_SCOPES_MAX);
+    scopes = malloc(count * sizeof(*scopes));
+    if (scopes == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        scopes[i] = (struct purge_scope){.kind = records[i].kind, .text = records[i].text};
+    a.scopes = scopes;
+    e = append(p, &a);
+    free(scopes);
+    return e;
+}
+
+bool purge__is_over_limit(const struct purge *p, const struct purge_record *records, size_t count)
+{
+    uint64_t more = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct purge_scope s = {.kind = records[i].kind, .text = records[i].text};
+
+        more += is_new_scope(p, &s);
+    }
+    return scopes_count(&p->scopes) + more > p->limits.scopes_max;
 }

@@ -6,6 +6,9 @@
  * judged when it is looked up, published or swept, by its birth alone: so a purge is
  * O(1) in the number of objects and covers fetches in flight.
  *
+ * A node owns the journal and gives positions (purge_append()), or follows: it applies what the
+ * owner's journal says, in order, position and effect in one transaction (follow.h).
+ *
  * Invariants
  *   - No birth, and no answer, ever carries a position whose record is not on disk.
  *   - Positions are contiguous in their epoch and never given twice.
@@ -35,6 +38,12 @@ struct purge;
  * ERR_OK, ERR_NOMEM, ERR_IO (errno), ERR_BUSY (table_holder()), ERR_CORRUPT: not ours or of another version; it is never recreated by itself.
  */
 NODISCARD enum err purge_open(const char *dir, struct purge **out);
+/*
+ * The same for a node that follows another's journal.  One that owned its journal so far begins anew, under another ctl id; so does purge_open() of one
+ * that followed.  Until it has met its owner its epoch is 0, and what is born then is dead afterwards.
+ */
+NODISCARD enum err purge_open_follower(const char *dir, struct purge **out);
+bool purge_follows(const struct purge *p);
 void purge_close(struct purge *p);
 
 uint64_t purge_cluster_id(const struct purge *p);
@@ -44,6 +53,33 @@ uint32_t purge_boot(const struct purge *p); /* 24 bits; grows with each open */
 /* The last position that is durable.  Acquire: what it covers is in the table.  Read it before a request is sent: its birth. */
 uint64_t purge_head(const struct purge *p);
 uint64_t purge_floor(const struct purge *p);
+
+/* The head with what makes it comparable between nodes.  What it says is in force: who reads it and judges afterwards judges up to it.  Any thread. */
+void purge_position(struct purge *p, struct purge_position *out);
+
+/* What does this node know of the point `theirs`?  Any thread, without the disk. */
+enum purge_knows {
+    PURGE_HAS,       /* all that is covered there is in force here */
+    PURGE_IS_BEHIND, /* same clock; this node has not come so far */
+    PURGE_UNKNOWN,   /* another clock, another epoch, or a record that is not ours or too old to tell */
+};
+enum purge_knows purge_knows(struct purge *p, const struct purge_position *theirs);
+
+/* Called on the thread that appends, after each change of the head.  Set before it can change. */
+void purge_on_head(struct purge *p, void (*call)(void *user), void *user);
+
+/*
+ * Owner: open the next epoch, so that everything born before is dead here and at each node that hears of it.  For a journal that was set back: a peer has
+ * records which it no longer holds, and their numbers must not be given again in the same epoch.  Errors as purge_append().
+ */
+NODISCARD enum err purge_open_epoch(struct purge *p);
+
+/* ---- the lease of a follower ---- */
+
+/* The owner's head has been heard, and all up to it is applied.  Monotonic ms.  An owner has its lease always.  Any thread. */
+void purge_heard(struct purge *p, int64_t now_ms);
+bool purge_was_heard(const struct purge *p);                                         /* since the start of the process */
+bool purge_has_lease(const struct purge *p, int64_t now_ms, int64_t grace_ms);
 
 enum purge_kind { PURGE_URL, PURGE_PREFIX, PURGE_HOST, PURGE_TAG, PURGE_ALL, PURGE_KINDS };
 

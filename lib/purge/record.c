@@ -5,14 +5,22 @@
 
 enum {
     VERSION = 1,
+    CLOCK_VERSION = 2,
     CHECKSUM_BYTES = 8,
     HOST_BYTES_MAX = 253,
     FLAG_SOFT = 1,
+    FLAG_FOLLOWS = 1,
 };
 
 /* What kinds of value there are: in the first bytes of each, so that one never passes for another.
  */
-enum { TYPE_RECORD = 'R', TYPE_ROW = 'S', TYPE_IDENTITY = 'I', TYPE_CLOCK = 'C' };
+enum {
+    TYPE_RECORD = 'R',
+    TYPE_ROW = 'S',
+    TYPE_IDENTITY = 'I',
+    TYPE_CLOCK = 'C',
+    TYPE_POSITION = 'P'
+};
 
 struct writer {
     unsigned char *at;
@@ -68,7 +76,8 @@ static struct slice take_bytes(struct reader *r, size_t bytes)
 }
 
 /* Type, version and checksum of a value of at least `fixed` bytes. */
-static bool take_type(struct reader *r, struct slice bytes, size_t fixed, unsigned char type)
+static bool take_version(struct reader *r, struct slice bytes, size_t fixed, unsigned char type,
+                         unsigned version)
 {
     struct reader end;
 
@@ -78,7 +87,12 @@ static bool take_type(struct reader *r, struct slice bytes, size_t fixed, unsign
     end.at = r->at + bytes.n - CHECKSUM_BYTES;
     if (take(&end, CHECKSUM_BYTES) != digest_64(slice_head(bytes, bytes.n - CHECKSUM_BYTES)))
         return false;
-    return take(r, 1) == type && take(r, 1) == VERSION;
+    return take(r, 1) == type && take(r, 1) == version;
+}
+
+static bool take_type(struct reader *r, struct slice bytes, size_t fixed, unsigned char type)
+{
+    return take_version(r, bytes, fixed, type, VERSION);
 }
 
 size_t purge_record_encode(const struct purge_record *r, unsigned char out[PURGE_RECORD_BYTES_MAX])
@@ -215,8 +229,9 @@ void purge_clock_encode(const struct purge_clock *c, unsigned char out[PURGE_CLO
 {
     struct writer w = {out};
 
-    put_type(&w, TYPE_CLOCK);
-    put(&w, 0, 2);
+    put(&w, TYPE_CLOCK, 1);
+    put(&w, CLOCK_VERSION, 1);
+    put(&w, c->follows ? FLAG_FOLLOWS : 0, 2);
     put(&w, c->epoch, 2);
     put(&w, c->boot, 4);
     put(&w, c->generation, 4);
@@ -224,17 +239,23 @@ void purge_clock_encode(const struct purge_clock *c, unsigned char out[PURGE_CLO
     put(&w, c->head_n, 8);
     put(&w, c->floor, 8);
     put(&w, c->journal_bytes, 8);
+    put(&w, c->epoch_tag, 8);
+    put(&w, c->head_id, 8);
     CHECK(put_checksum(&w, out) == PURGE_CLOCK_BYTES);
 }
 
 enum err purge_clock_decode(struct slice bytes, struct purge_clock *out)
 {
+    bool is_first = bytes.n == PURGE_CLOCK_BYTES_1;
     struct purge_clock d;
     struct reader r;
+    uint64_t flags;
 
-    if (bytes.n != PURGE_CLOCK_BYTES || !take_type(&r, bytes, PURGE_CLOCK_BYTES, TYPE_CLOCK) ||
-        take(&r, 2) != 0)
+    if ((bytes.n != PURGE_CLOCK_BYTES && !is_first) ||
+        !take_version(&r, bytes, bytes.n, TYPE_CLOCK, is_first ? 1 : CLOCK_VERSION))
         return ERR_CORRUPT;
+    flags = take(&r, 2);
+    d.follows = flags == FLAG_FOLLOWS;
     d.epoch = (uint16_t)take(&r, 2);
     d.boot = (uint32_t)take(&r, 4);
     d.generation = (uint32_t)take(&r, 4);
@@ -242,8 +263,45 @@ enum err purge_clock_decode(struct slice bytes, struct purge_clock *out)
     d.head_n = take(&r, 8);
     d.floor = take(&r, 8);
     d.journal_bytes = take(&r, 8);
-    if (d.epoch == 0 || d.head_n > POSITION_N_MAX || d.first_n == 0 || d.first_n > d.head_n + 1 ||
+    d.epoch_tag = is_first ? 0 : take(&r, 8);
+    d.head_id = is_first ? 0 : take(&r, 8);
+    if ((flags != 0 && (flags != FLAG_FOLLOWS || is_first)) ||
+        (d.epoch == 0 && (!d.follows || d.head_n != 0)) || (d.head_n == 0 && d.head_id != 0) ||
+        d.head_n > POSITION_N_MAX || d.first_n == 0 || d.first_n > d.head_n + 1 ||
         d.floor > position_make(d.epoch, d.head_n))
+        return ERR_CORRUPT;
+    *out = d;
+    return ERR_OK;
+}
+
+void purge_position_encode(const struct purge_position *p, unsigned char out[PURGE_POSITION_BYTES])
+{
+    struct writer w = {out};
+
+    put_type(&w, TYPE_POSITION);
+    put(&w, 0, 2);
+    put(&w, p->epoch, 2);
+    put(&w, p->cluster, 8);
+    put(&w, p->epoch_tag, 8);
+    put(&w, p->n, 8);
+    put(&w, p->id, 8);
+    CHECK(put_checksum(&w, out) == PURGE_POSITION_BYTES);
+}
+
+enum err purge_position_decode(struct slice bytes, struct purge_position *out)
+{
+    struct purge_position d;
+    struct reader r;
+
+    if (bytes.n != PURGE_POSITION_BYTES ||
+        !take_type(&r, bytes, PURGE_POSITION_BYTES, TYPE_POSITION) || take(&r, 2) != 0)
+        return ERR_CORRUPT;
+    d.epoch = (uint16_t)take(&r, 2);
+    d.cluster = take(&r, 8);
+    d.epoch_tag = take(&r, 8);
+    d.n = take(&r, 8);
+    d.id = take(&r, 8);
+    if (d.n > POSITION_N_MAX || (d.n == 0 && d.id != 0) || (d.epoch == 0 && d.n != 0))
         return ERR_CORRUPT;
     *out = d;
     return ERR_OK;

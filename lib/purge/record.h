@@ -20,7 +20,8 @@ enum {
     PURGE_ROW_FIXED_BYTES = 48,
     PURGE_ROW_BYTES_MAX = PURGE_ROW_FIXED_BYTES + PURGE_LABEL_BYTES_MAX,
     PURGE_IDENTITY_BYTES = 4 + 16 + DIGEST_SECRET_BYTES + 8,
-    PURGE_CLOCK_BYTES = 4 + 2 + 4 + 4 + 8 * 5,
+    PURGE_CLOCK_BYTES = 4 + 2 + 4 + 4 + 8 * 7,
+    PURGE_CLOCK_BYTES_1 = 4 + 2 + 4 + 4 + 8 * 5, /* of version 1, which had neither tag nor id */
     PURGE_JOURNAL_KEY_BYTES = 8,
     PURGE_ROW_KEY_BYTES = 12,
 };
@@ -66,7 +67,8 @@ NODISCARD enum err purge_identity_decode(struct slice bytes, struct purge_identi
 
 /* What moves with each transaction. */
 struct purge_clock {
-    uint16_t epoch;
+    uint16_t epoch; /* 0: of a follower that has never met its cluster */
+    bool follows;   /* positions are another node's to give */
     uint32_t boot;
     uint32_t
         generation; /* of the table of scopes: rows of lower ones are only waiting to be deleted */
@@ -74,9 +76,12 @@ struct purge_clock {
     uint64_t head_n;
     uint64_t floor;         /* a position: what was born below it is dead */
     uint64_t journal_bytes; /* what the records take in the file, about */
+    uint64_t epoch_tag;
+    uint64_t head_id; /* of record head_n; 0 when that is 0 */
 };
 
 void purge_clock_encode(const struct purge_clock *c, unsigned char out[PURGE_CLOCK_BYTES]);
+/* Of version 1 too: its tag and id are 0 then. */
 NODISCARD enum err purge_clock_decode(struct slice bytes, struct purge_clock *out);
 
 struct slice purge_journal_key(uint64_t position, unsigned char out[PURGE_JOURNAL_KEY_BYTES]);

@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "purge/purge_priv.h"
 
 #define KEY_IDENTITY SLICE("identity")
@@ -79,7 +80,7 @@ static enum err open_table(struct purge *p, const char *dir)
     return e;
 }
 
-static enum err put_identity(struct table_write *w, const struct purge_identity *identity)
+enum err purge__put_identity(struct table_write *w, const struct purge_identity *identity)
 {
     unsigned char value[PURGE_IDENTITY_BYTES];
 
@@ -122,7 +123,7 @@ static enum err draw_identity(struct purge *p, struct table_write *w)
     }
     digest_random(&p->identity, sizeof(p->identity));
     p->clock = (struct purge_clock){.epoch = FIRST_EPOCH, .first_n = 1};
-    return put_identity(w, &p->identity);
+    return purge__put_identity(w, &p->identity);
 }
 
 static enum err read_state(struct purge *p, struct table_write *w)
@@ -146,7 +147,55 @@ static enum err read_state(struct purge *p, struct table_write *w)
     return e == ERR_NOT_FOUND ? ERR_CORRUPT : e;
 }
 
-static enum err count_boot(struct purge *p)
+/* All records, in one transaction: a journal is deleted whole, or not. */
+static enum err clear_journal(struct table_write *w)
+{
+    for (;;) {
+        unsigned char own[PURGE_JOURNAL_KEY_BYTES]; /* the map's key dies with the change */
+        struct slice key, value;
+        uint64_t at;
+        enum err e =
+            table_write_seek(w, PURGE_TABLE_JOURNAL, (struct slice){NULL, 0}, &key, &value);
+
+        if (e != ERR_OK)
+            return e == ERR_NOT_FOUND ? ERR_OK : e;
+        if (!purge_journal_key_parse(key, &at))
+            return ERR_CORRUPT;
+        e = table_delete(w, PURGE_TABLE_JOURNAL, purge_journal_key(at, own));
+        if (e != ERR_OK)
+            return e;
+    }
+}
+
+/*
+ * A node that owned its journal is to follow another's, or the other way round.  Its numbers would
+ * mean other things from now on, so nothing of them stays: under another ctl id the store begins
+ * anew.  A follower begins in epoch 0: what it fetches before it meets its owner is dead once it
+ * does.  Who stops following does not go on with the owner's numbers: it is a cluster of its own.
+ */
+static enum err change_sides(struct purge *p, struct table_write *w)
+{
+    struct purge_clock *c = &p->clock;
+    bool was_used = c->head_n > 0 || c->boot > 0;
+    enum err e;
+
+    if (was_used)
+        log_warn("purge: this node %s; its journal and its store begin anew",
+                 c->follows ? "owns its journal from now on" : "follows another node's journal");
+    digest_random(&p->identity, sizeof(p->identity));
+    *c = (struct purge_clock){.epoch = c->follows ? (uint16_t)(c->epoch + 1) : 0,
+                              .follows = !c->follows,
+                              .boot = c->boot,
+                              .generation = c->generation + 1,
+                              .first_n = 1};
+    c->floor = position_make(c->epoch, 0);
+    if (c->epoch == 0 && !c->follows)
+        return ERR_LIMIT; /* 65,535 epochs have been used up */
+    e = clear_journal(w);
+    return e == ERR_OK ? purge__put_identity(w, &p->identity) : e;
+}
+
+static enum err count_boot(struct purge *p, bool follows)
 {
     struct table_write *w = NULL;
     enum err e = table_write_begin(p->table, &w);
@@ -157,9 +206,13 @@ static enum err count_boot(struct purge *p)
         /* Object ids would come again; under another ctl id the store begins anew, and they may. */
         p->clock.boot = 0;
         digest_random(&p->identity.ctl_id, sizeof(p->identity.ctl_id));
-        e = put_identity(w, &p->identity);
+        e = purge__put_identity(w, &p->identity);
     }
+    if (e == ERR_OK && p->clock.follows != follows)
+        e = change_sides(p, w);
     if (e == ERR_OK) {
+        if (p->clock.epoch_tag == 0 && !follows)
+            digest_random(&p->clock.epoch_tag, sizeof(p->clock.epoch_tag));
         p->clock.boot++;
         e = purge__put_clock(w, &p->clock);
     }
@@ -219,8 +272,19 @@ static enum err load_record(struct purge *p, uint64_t position, struct slice key
     e = copy_out(bytes, sizeof(bytes), value, &value);
     if (e == ERR_OK)
         e = purge_record_decode(value, &record);
-    if (e == ERR_OK && (record.position != position || record.answer > p->head))
+    if (e == ERR_OK && record.position != position)
         e = ERR_CORRUPT;
+    /* a follower may have the first half of a request: the answer lies ahead then */
+    if (e == ERR_OK && record.answer > p->head && !p->clock.follows)
+        e = ERR_CORRUPT;
+    if (e == ERR_OK && position == p->head) {
+        if (p->clock.head_id == 0)
+            p->clock.head_id = record.nonce; /* the clock is of version 1 */
+        if (p->clock.head_id != record.nonce)
+            e = ERR_CORRUPT;
+    }
+    if (e == ERR_OK)
+        p->ids[position_n(position) % PURGE_IDS] = record.nonce;
     if (e == ERR_OK)
         recent_add(&p->recent, record.request_id, record.fingerprint, record.answer);
     return e;
@@ -236,6 +300,7 @@ static enum err load_records(struct purge *p, struct table_reader *r)
 
     if (head_n - n >= RECENT_RECORDS && n <= head_n)
         n = head_n - RECENT_RECORDS + 1;
+    p->ids_from = n <= head_n ? n : head_n;
     e = table_seek(r, PURGE_TABLE_JOURNAL,
                    purge_journal_key(position_make(p->clock.epoch, n), from), &key, &value);
     for (; n <= head_n && e == ERR_OK; n++) {
@@ -268,6 +333,12 @@ static enum err load(struct purge *p)
 
 enum err purge__open(const char *dir, const struct purge_limits *limits, struct purge **out)
 {
+    return purge__open_as(dir, limits, false, out);
+}
+
+enum err purge__open_as(const char *dir, const struct purge_limits *limits, bool follows,
+                        struct purge **out)
+{
     struct purge *p = calloc(1, sizeof(*p));
     enum err e;
 
@@ -277,25 +348,38 @@ enum err purge__open(const char *dir, const struct purge_limits *limits, struct 
     if (p == NULL)
         return ERR_NOMEM;
     p->limits = *limits;
-    p->has_garbage = true; /* looked for at the first append */
+    pthread_mutex_init(&p->position_lock, NULL);
+    p->has_garbage = p->has_old_records = true; /* looked for at the first append */
     e = scopes_init(&p->scopes);
     if (e == ERR_OK)
         e = open_table(p, dir);
     if (e == ERR_OK)
-        e = count_boot(p);
+        e = count_boot(p, follows);
     if (e == ERR_OK) {
         p->head = position_make(p->clock.epoch, p->clock.head_n);
         p->first = position_make(p->clock.epoch, p->clock.first_n);
         p->floor = p->clock.floor;
         p->generation = p->clock.generation;
+        p->cluster = p->identity.cluster_id;
         e = load(p);
     }
     if (e != ERR_OK) {
         purge_close(p);
         return e;
     }
+    p->ids[p->clock.head_n % PURGE_IDS] = p->clock.head_id;
+    p->position = (struct purge_position){.cluster = p->identity.cluster_id,
+                                          .epoch = p->clock.epoch,
+                                          .epoch_tag = p->clock.epoch_tag,
+                                          .n = p->clock.head_n,
+                                          .id = p->clock.head_id};
     *out = p;
     return ERR_OK;
+}
+
+enum err purge_open_follower(const char *dir, struct purge **out)
+{
+    return purge__open_as(dir, &default_limits, true, out);
 }
 
 enum err purge_open(const char *dir, struct purge **out)
@@ -309,12 +393,13 @@ void purge_close(struct purge *p)
         return;
     table_close(p->table);
     scopes_release(&p->scopes);
+    pthread_mutex_destroy(&p->position_lock);
     free(p);
 }
 
 uint64_t purge_cluster_id(const struct purge *p)
 {
-    return p->identity.cluster_id;
+    return atomic_load_explicit(&p->cluster, memory_order_relaxed);
 }
 
 uint64_t purge_ctl_id(const struct purge *p)
@@ -337,6 +422,58 @@ uint64_t purge_floor(const struct purge *p)
 {
     /* Acquire: pairs with the release when the table starts anew. */
     return atomic_load_explicit(&p->floor, memory_order_acquire);
+}
+
+bool purge_follows(const struct purge *p)
+{
+    return p->clock.follows; /* fixed after open */
+}
+
+void purge_position(struct purge *p, struct purge_position *out)
+{
+    pthread_mutex_lock(&p->position_lock);
+    *out = p->position;
+    pthread_mutex_unlock(&p->position_lock);
+}
+
+enum purge_knows purge_knows(struct purge *p, const struct purge_position *theirs)
+{
+    enum purge_knows knows = PURGE_UNKNOWN;
+
+    pthread_mutex_lock(&p->position_lock);
+    if (theirs->epoch == 0 || !purge_position_is_of(theirs, &p->position))
+        knows = PURGE_UNKNOWN;
+    else if (theirs->n > p->position.n)
+        knows = PURGE_IS_BEHIND;
+    else if (theirs->n == 0 || (theirs->n >= p->ids_from && p->position.n - theirs->n < PURGE_IDS &&
+                                p->ids[theirs->n % PURGE_IDS] == theirs->id))
+        knows = PURGE_HAS;
+    pthread_mutex_unlock(&p->position_lock);
+    return knows;
+}
+
+void purge_on_head(struct purge *p, void (*call)(void *user), void *user)
+{
+    p->on_head = call;
+    p->on_head_user = user;
+}
+
+void purge_heard(struct purge *p, int64_t now_ms)
+{
+    /* Release: pairs with purge_has_lease(); what was applied before is seen with it. */
+    atomic_store_explicit(&p->heard_ms, now_ms > 0 ? now_ms : 1, memory_order_release);
+}
+
+bool purge_was_heard(const struct purge *p)
+{
+    return !p->clock.follows || atomic_load_explicit(&p->heard_ms, memory_order_acquire) != 0;
+}
+
+bool purge_has_lease(const struct purge *p, int64_t now_ms, int64_t grace_ms)
+{
+    int64_t heard_ms = atomic_load_explicit(&p->heard_ms, memory_order_acquire);
+
+    return !p->clock.follows || (heard_ms != 0 && now_ms - heard_ms <= grace_ms);
 }
 
 void purge_stat(struct purge *p, struct purge_stat *out)

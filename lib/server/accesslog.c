@@ -278,3 +278,22 @@ size_t accesslog_network(const struct sockaddr *sa, char out[ACCESSLOG_ADDRESS_B
 {
     return print(sa, true, out);
 }
+
+bool accesslog_parse(struct slice text, struct sockaddr_storage *out)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+    char copy[ACCESSLOG_ADDRESS_BYTES];
+
+    if (text.n == 0 || text.n >= sizeof(copy))
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    memset(out, 0, sizeof(*out));
+    v4->sin_family = AF_INET;
+    if (inet_pton(AF_INET, copy, &v4->sin_addr) == 1)
+        return true;
+    memset(out, 0, sizeof(*out));
+    v6->sin6_family = AF_INET6;
+    return inet_pton(AF_INET6, copy, &v6->sin6_addr) == 1;
+}

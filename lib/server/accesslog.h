@@ -39,6 +39,9 @@ size_t accesslog_format(const struct accesslog_line *l, char out[ACCESSLOG_BYTES
 size_t accesslog_address(const struct sockaddr *sa, char out[ACCESSLOG_ADDRESS_BYTES]);
 size_t accesslog_network(const struct sockaddr *sa, char out[ACCESSLOG_ADDRESS_BYTES]);
 
+/* The other way, for what accesslog_address() wrote; false for what is no address. */
+bool accesslog_parse(struct slice text, struct sockaddr_storage *out);
+
 /* Is the value of a query parameter of this name a secret? */
 bool accesslog_is_secret(struct slice name);
 

@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "server/guards.h"
 #include "server/linger.h"
+#include "server/peer.h"
 
 enum {
     BLOCK_FRAMES_MAX = 32,   /* a block is 16 KiB: who needs more pieces wants something else */
@@ -52,6 +53,7 @@ static void conn_unref(struct conn *c)
         return;
     CHECK(c->requests_open == 0);
     snapshot_unref(c->snapshot);
+    peer_free(c->peer);
     free(c);
 }
 
@@ -114,6 +116,13 @@ void conn_shut(struct conn *c)
         return;
     c->is_shut = true;
     shutdown(h2o_socket_get_fd(c->sock), SHUT_RDWR);
+}
+
+void conn_shut_revoked(struct worker *w)
+{
+    for (struct conn *c = w->conns; c != NULL; c = c->next)
+        if (c->peer != NULL && peer_is_revoked(c->peer, &w->snapshot->config->peer))
+            conn_shut(c);
 }
 
 void conn_linger(struct conn *c)

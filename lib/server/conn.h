@@ -27,6 +27,9 @@ void conn_tick(struct worker *w, int64_t now_ms);
  * upstream. */
 void conn_shut_all(struct worker *w);
 
+/* Shut the connections of peers that the worker's snapshot has revoked. */
+void conn_shut_revoked(struct worker *w);
+
 /* conn.c finds the original of what it interposes, and checks that it is in force. */
 void conn_check(void);
 

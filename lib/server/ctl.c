@@ -13,6 +13,9 @@
 #include "base/metrics.h"
 #include "cache/cache.h"
 #include "http/url.h"
+#include "purge/purge.h"
+#include "server/follower.h"
+#include "server/journal.h"
 #include "server/listener.h"
 #include "server/reactor_h2o.h"
 #include "store/store.h"
@@ -50,6 +53,13 @@ struct ctl {
     struct client *clients;
     unsigned clients_count;
     bool stopping;
+    struct follower *follower; /* owned; NULL: this node owns its journal */
+    struct epoch {
+        struct reactor_message super;
+        struct ctl *ctl;
+        _Atomic bool is_posted;
+        _Atomic uint16_t seen; /* the epoch that must end */
+    } epoch;
 };
 
 /* ---- what lib/admin asks ---- */
@@ -64,11 +74,22 @@ static bool on_ready(void *user, struct buf *out)
     buf_addf(out, "%s\n",
              health == SERVER_HEALTHY    ? "serving"
              : health == SERVER_DRAINING ? "draining: no new connections are accepted"
+             : health == SERVER_LAGGING  ? "lagging: catching up with what was purged meanwhile"
                                          : "stuck: a worker has not moved for 5 seconds");
     if (!stat.writable)
         buf_add(out, SLICE("store: commits fail (is the disk full?); objects are served without "
                            "being stored\n"));
+    if (!purge_has_lease(server_purge(c->opt.server), clock_mono_ms(),
+                         (int64_t)server_config(c->opt.server)->journal.grace_ms))
+        buf_add(out, SLICE("journal: its owner is out of reach (journal.on_journal_lost)\n"));
     return health == SERVER_HEALTHY;
+}
+
+static void on_members(void *user, struct buf *out)
+{
+    struct ctl *c = user;
+
+    journal_list(server_journal(c->opt.server), out);
 }
 
 /* "name: value" lines, as people paste them; names are folded in a copy. */
@@ -277,6 +298,20 @@ static void configure(struct ctl *c)
         on_req;
 }
 
+static void follow(struct ctl *c)
+{
+    struct follower_options opt = {
+        .purge = server_purge(c->opt.server),
+        .config = server_config(c->opt.server),
+        .reactor = c->reactor,
+        .settled = server_settled,
+        .user = c->opt.server,
+    };
+
+    if (purge_follows(opt.purge) && follower_new(&opt, &c->follower) != ERR_OK)
+        log_error("journal: out of memory: this node does not hear of purges; start it again");
+}
+
 static void *run(void *user)
 {
     struct ctl *c = user;
@@ -285,12 +320,14 @@ static void *run(void *user)
     h2o_context_init(&c->ctx, h2o_evloop_create(), &c->conf);
     c->accept = (h2o_accept_ctx_t){.ctx = &c->ctx, .hosts = c->conf.hosts};
     reactor_h2o_attach(c->reactor, c->ctx.loop);
+    follow(c);
     c->listener = h2o_evloop_socket_create(c->ctx.loop, c->fd, H2O_SOCKET_FLAG_DONT_READ);
     c->fd = -1;
     c->listener->data = c;
     h2o_socket_read_start(c->listener, on_acceptable);
     while (!c->stopping)
         reactor_h2o_turn(c->reactor, TURN_MS);
+    follower_free(c->follower);
     h2o_socket_close(c->listener);
     for (struct client *client = c->clients; client != NULL; client = client->next)
         shutdown(h2o_socket_get_fd(client->sock), SHUT_RDWR);
@@ -301,6 +338,17 @@ static void *run(void *user)
     return NULL;
 }
 
+static void on_epoch(struct reactor_message *super)
+{
+    struct epoch *m = (struct epoch *)super;
+    struct purge *p = server_purge(m->ctl->opt.server);
+
+    atomic_store(&m->is_posted, false);
+    if (!purge_follows(p) && position_epoch(purge_head(p)) == atomic_load(&m->seen) &&
+        purge_open_epoch(p) != ERR_OK)
+        log_error("purge: the next epoch cannot be opened; a follower waits for it");
+}
+
 /* ---- life ---- */
 
 enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *why)
@@ -309,7 +357,8 @@ enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *wh
     struct admin_options admin = {
         .purge = server_purge(opt->server),
         .store = server_store(opt->server),
-        .backend = {on_ready, on_explain, on_head_facts, c},
+        .drains = server_drains(opt->server),
+        .backend = {on_ready, on_explain, on_head_facts, on_members, c},
         .version = opt->version,
     };
     struct sockaddr_storage sa;
@@ -321,6 +370,8 @@ enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *wh
     c->opt = *opt;
     c->snapshot = snapshot_ref(opt->snapshot);
     c->fd = -1;
+    c->epoch.super.run = on_epoch;
+    c->epoch.ctl = c;
     configure(c);
     e = listener_bind_one("admin.listen", opt->snapshot->config->admin_listen, &c->fd, why);
     if (e == ERR_OK && getsockname(c->fd, (struct sockaddr *)&sa, &bytes) == 0)
@@ -391,6 +442,13 @@ enum err ctl_use(struct ctl *c, struct snapshot *s)
     if (e != ERR_OK)
         snapshot_unref(s);
     return e;
+}
+
+void ctl_open_epoch(struct ctl *c, uint16_t epoch)
+{
+    atomic_store(&c->epoch.seen, epoch);
+    if (!atomic_exchange(&c->epoch.is_posted, true))
+        reactor_post(c->reactor, &c->epoch.super);
 }
 
 void ctl_stop(struct ctl *c)

@@ -27,6 +27,10 @@ NODISCARD enum err ctl_start(struct ctl *c); /* ERR_IO: no thread */
  * ones.  Main thread. */
 NODISCARD enum err ctl_use(struct ctl *c, struct snapshot *s);
 
+/* A follower has records of `epoch` that this node's journal does not: the next begins, unless it
+ * has.  Any thread. */
+void ctl_open_epoch(struct ctl *c, uint16_t epoch);
+
 /* End the thread, if it was started; and free.  NULL is fine. */
 void ctl_stop(struct ctl *c);
 void ctl_free(struct ctl *c);

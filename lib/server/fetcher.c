@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
+#include "base/limits.h"
+#include "base/log.h"
 #include "server/request.h"
 
 enum { SAID_BYTES = 1024 };
@@ -37,7 +40,11 @@ static enum response_failure failure_of(enum upstream_failure f)
     case UPSTREAM_FAILED_TIMEOUT:
         return RESPONSE_TIMED_OUT;
     case UPSTREAM_FAILED_OVERLOAD:
+    case UPSTREAM_FAILED_AWAY:
         return RESPONSE_OVERLOADED;
+    case UPSTREAM_FAILED_BREAKER:
+        return RESPONSE_BREAKER;
+    case UPSTREAM_FAILED_DOWN:
     case UPSTREAM_FAILED_RESOLVE:
     case UPSTREAM_FAILED_CONNECT:
     case UPSTREAM_FAILED_TLS:
@@ -49,17 +56,65 @@ static enum response_failure failure_of(enum upstream_failure f)
     return RESPONSE_UNREACHABLE;
 }
 
+/* What a shield says of its origin, in place of an answer: so it is to us as if the origin had
+ * failed here. */
+static enum response_failure failure_told(struct slice mark)
+{
+    if (slice_eq(mark, SLICE("origin-timeout")))
+        return RESPONSE_TIMED_OUT;
+    if (slice_eq(mark, SLICE("breaker-open")))
+        return RESPONSE_BREAKER;
+    return slice_eq(mark, SLICE("origin-overloaded")) ? RESPONSE_OVERLOADED : RESPONSE_UNREACHABLE;
+}
+
+/* Marked, and no answer in itself: an error of the shield's making, or a 304 that means its stale
+ * copy, which is not news about ours. */
+static bool is_failure_told(const struct upstream_head *h, struct slice *out_mark)
+{
+    *out_mark = http_fields_value(&h->fields, SLICE("selvage-error"));
+    return h->is_peer && out_mark->p != NULL && (h->status >= 500 || h->status == 304);
+}
+
+static bool is_of_fleet(struct slice name)
+{
+    return slice_starts_with(name, SLICE("selvage-"));
+}
+
+static void end_told(struct fetch *f, struct slice mark)
+{
+    enum response_failure failure = failure_told(mark);
+
+    log_debug("upstream: the shield says %.*s", (int)mark.n, mark.p);
+    upstream_cancel(f->upstream);
+    f->is_ending = true;
+    f->events->done(f->fill, failure, false, "told-by-shield");
+    free(f);
+}
+
 static void on_head(void *user, const struct upstream_head *h)
 {
     struct fetch *f = user;
+    struct http_fields fields = h->fields;
+    struct slice mark;
     struct cache_fetch_head head = {
         .status = h->status,
-        .fields = &h->fields,
+        .fields = &fields,
         .framing = framing_of(h->framing),
         .body_bytes = h->body_bytes,
         .sent_mono_ms = h->sent_mono_ms,
+        .is_peer = h->is_peer,
     };
 
+    if (is_failure_told(h, &mark)) {
+        end_told(f, mark);
+        return;
+    }
+    if (!h->is_peer) { /* an origin does not speak for the fleet */
+        fields.count = 0;
+        for (size_t i = 0; i < h->fields.count; i++)
+            if (!is_of_fleet(h->fields.item[i].name))
+                fields.item[fields.count++] = h->fields.item[i];
+    }
     f->events->head(f->fill, &head); /* may cancel, and so free it */
 }
 
@@ -84,26 +139,85 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
     free(f);
 }
 
+/* Room for the fields of a request, and our own. */
+enum { FIELDS_MAX = LIMIT_FIELDS + 32 };
+
+struct sorted {
+    struct http_fields all, peers, origin;
+    struct http_field all_item[FIELDS_MAX], peers_item[FIELDS_MAX], origin_item[1];
+};
+
+/*
+ * What is for shields alone, for the origin alone, and for both.  The mark against loops is set by
+ * the node that leaves the fleet (RFC 8586): ours is the last line of CDN-Loop.
+ */
+static enum err sort_fields(const struct cache_fetch_request *rq, const struct snapshot_origin *o,
+                            struct sorted *to)
+{
+    const struct http_fields *from = rq->fields;
+    size_t loop = from->count;
+
+    if (from->count + 2 > FIELDS_MAX)
+        return ERR_LIMIT;
+    to->all = (struct http_fields){.item = to->all_item};
+    to->peers = (struct http_fields){.item = to->peers_item};
+    to->origin = (struct http_fields){.item = to->origin_item};
+    for (size_t i = 0; i < from->count; i++)
+        if (slice_eq(from->item[i].name, SLICE("cdn-loop")))
+            loop = i;
+    for (size_t i = 0; i < from->count; i++) {
+        if (is_of_fleet(from->item[i].name))
+            to->peers_item[to->peers.count++] = from->item[i];
+        else if (i == loop)
+            to->origin_item[to->origin.count++] = from->item[i];
+        else
+            to->all_item[to->all.count++] = from->item[i];
+    }
+    if (rq->position.p != NULL)
+        to->peers_item[to->peers.count++] =
+            (struct http_field){SLICE("selvage-position"), rq->position};
+    if (o->secret.p != NULL)
+        to->peers_item[to->peers.count++] = (struct http_field){SLICE("selvage-secret"), o->secret};
+    return ERR_OK;
+}
+
+/* All nodes agree on it, whatever their keys are made of besides. */
+static uint64_t key_of(const struct cache_fetch_request *rq)
+{
+    return digest_64(rq->target) ^ (digest_64(rq->host) << 1);
+}
+
 static enum err start(void *user, const struct cache_fetch_request *rq,
                       const struct cache_fetch_events *events, void *fill, void **out_fetch)
 {
     static const struct upstream_events ours = {on_head, on_body, on_done};
     struct worker *w = user;
     const struct snapshot_origin *origin = rq->site->user;
+    struct sorted fields;
     struct upstream_request request = {
         .target = origin->target,
+        .route = rq->is_direct ? NULL : origin->route,
+        .key = key_of(rq),
         .method = rq->method,
         .request_target = rq->target,
-        .host = origin->host_header.p != NULL ? origin->host_header : rq->host,
-        .fields = rq->fields,
+        .host = rq->host,
+        .origin_host = origin->host_header,
+        .fields = &fields.all,
+        .peer_fields = &fields.peers,
+        .origin_fields = &fields.origin,
         .body = rq->body,
         .has_body = rq->has_body,
         .stream = rq->is_stream,
         .is_idempotent = rq->is_idempotent,
     };
-    struct fetch *f = calloc(1, sizeof(*f));
-    enum err e;
+    struct fetch *f;
+    enum err e = sort_fields(rq, origin, &fields);
 
+    if (rq->is_direct && origin->route != NULL && !origin->may_go_direct)
+        return ERR_NOT_FOUND;
+    if (e != ERR_OK)
+        return e;
+    f = calloc(1, sizeof(*f));
     if (f == NULL)
         return ERR_NOMEM;
     f->events = events;

@@ -117,6 +117,18 @@ static uint16_t port_of(const struct sockaddr_storage *sa)
                                            : ((const struct sockaddr_in *)sa)->sin_port);
 }
 
+static enum conn_kind kind_of(const struct config_listen *l)
+{
+    if (l->peers != CONFIG_PEERS_NONE)
+        return l->peers == CONFIG_PEERS_CERTIFICATE ? CONN_PEER : CONN_PEER_PLAIN;
+    return l->certificates != NULL ? CONN_TLS : l->redirect ? CONN_REDIRECT : CONN_PLAIN;
+}
+
+static bool has_tls(const struct listener *l)
+{
+    return l->kind == CONN_TLS || l->kind == CONN_PEER;
+}
+
 /* One address for all workers. */
 static enum err bind_listen(const struct config_listen *listen, struct listener *first,
                             size_t stride, unsigned workers, struct buf *why)
@@ -136,9 +148,7 @@ static enum err bind_listen(const struct config_listen *listen, struct listener 
         struct listener *l = &first[w * stride];
 
         l->address = listen->address;
-        l->kind = listen->certificates != NULL ? CONN_TLS
-                  : listen->redirect           ? CONN_REDIRECT
-                                               : CONN_PLAIN;
+        l->kind = kind_of(listen);
         l->port = port_of(&sa);
         l->fd = bind_fd(&sa, bytes, true);
         if (l->fd < 0)
@@ -250,13 +260,13 @@ void listener_start(struct listener *l, struct worker *w)
 
 void listener_use(struct listener *l, const struct snapshot *s)
 {
-    SSL_CTX *ctx = l->kind == CONN_TLS ? tls_context(s->tls, l->address) : NULL;
+    SSL_CTX *ctx = has_tls(l) ? tls_context(s->tls, l->address) : NULL;
 
     /* a listener that lost its certificates keeps the old ones: the reload has said that it needs a
      * restart */
     if (ctx != NULL)
         l->accept.ssl_ctx = ctx;
-    CHECK(l->kind != CONN_TLS || l->accept.ssl_ctx != NULL);
+    CHECK(!has_tls(l) || l->accept.ssl_ctx != NULL);
 }
 
 void listener_stop(struct listener *l)

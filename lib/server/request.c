@@ -11,7 +11,10 @@
 #include "base/metrics.h"
 #include "http/url.h"
 #include "server/accesslog.h"
+#include "server/journal.h"
 #include "server/listener.h"
+#include "server/peer.h"
+#include "server/region.h"
 
 enum {
     HALF_CLOSED_MS = 5000, /* who has closed his side may still read; for so long */
@@ -100,7 +103,6 @@ static void know_address(struct conn *c, h2o_req_t *req)
 
 static void log_access(const struct server_request *r)
 {
-    const struct conn *c = r->conn;
     bool is_full = r->site != NULL && r->site->log_full;
     int64_t now_us;
     struct accesslog_line line;
@@ -114,8 +116,7 @@ static void log_access(const struct server_request *r)
     now_us = clock_mono_us();
     line = (struct accesslog_line){
         .wall_ms = clock_now().wall_ms - (now_us - r->began_us) / 1000,
-        .client = is_full ? (struct slice){c->address, c->address_bytes}
-                          : (struct slice){c->network, c->network_bytes},
+        .client = is_full ? r->client : r->client_network,
         .method = method_of(r),
         .host = slice_of_iovec(r->req->input.authority),
         .target = target_of(r),
@@ -214,6 +215,9 @@ static struct server_request *request_new(h2o_req_t *req)
     arena_init(&r->arena, r->lent, sizeof(r->lent), REQUEST_ARENA_MAX);
     make_id(r);
     know_address(c, req);
+    r->client = (struct slice){c->address, c->address_bytes};
+    r->client_network = (struct slice){c->network, c->network_bytes};
+    r->is_https = c->kind == CONN_TLS || c->kind == CONN_PEER;
     conn_request_begin(c, req);
     if (req->version < 0x200) {
         c->running.request = r;
@@ -251,6 +255,7 @@ static void answer_health(struct server_request *r)
     static const struct local_answer answers[] = {
         [SERVER_HEALTHY] = {200, "health", "ok\n", .verdict = REQUEST_LOCAL},
         [SERVER_DRAINING] = {503, "health", "draining\n", .verdict = REQUEST_LOCAL},
+        [SERVER_LAGGING] = {503, "health", "lagging\n", .verdict = REQUEST_LOCAL},
         [SERVER_STUCK] = {503, "health", "stuck\n", .verdict = REQUEST_LOCAL},
     };
 
@@ -296,13 +301,153 @@ static void redirect(struct server_request *r, struct slice host)
                                              .verdict = REQUEST_LOCAL});
 }
 
+/* ---- fields ---- */
+
+/* False when it was refused. */
+static bool read_fields(struct server_request *r)
+{
+    const h2o_headers_t *from = &r->req->headers;
+
+    for (size_t i = 0; i < from->size; i++) {
+        const h2o_header_t *h = &from->entries[i];
+        enum err e = http_fields_add(&r->fields, &r->arena, LIMIT_FIELDS,
+                                     (struct slice){h->name->base, h->name->len},
+                                     slice_trim(slice_of_iovec(h->value)));
+
+        if (e != ERR_OK) {
+            refuse(r, 431, "too-many-fields", "the request has more than 100 header fields\n");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- peers: a shield's clients ---- */
+
+static bool is_for_peers(const struct conn *c)
+{
+    return c->kind == CONN_PEER || c->kind == CONN_PEER_PLAIN;
+}
+
+static void refuse_peer(struct server_request *r, enum peer_verdict v)
+{
+    const struct peer *p = r->conn->peer;
+
+    metrics_add(METRIC_PEERS_REFUSED, 1);
+    log_warn("peer %.*s: %s%s%s%s%s", (int)r->client.n, r->client.p, peer_verdict_token(v),
+             p == NULL ? "" : ": name ", p == NULL ? "" : p->name, p == NULL ? "" : ", serial ",
+             p == NULL ? "" : p->serial);
+    r->req->http1_is_persistent = 0;
+    /* for a node of ours whose certificate has ended: as if the handshake had failed */
+    response_local(r, &(struct local_answer){.status = 403,
+                                             .reason = peer_verdict_token(v),
+                                             .text = peer_verdict_text(v),
+                                             .peer_error = "refused",
+                                             .verdict = REQUEST_REFUSED});
+}
+
+/* An edge that asks again elsewhere loses nothing: this request has not begun. */
+static void answer_draining(struct server_request *r)
+{
+    r->req->http1_is_persistent = 0;
+    response_local(r, &(struct local_answer){.status = 503,
+                                             .reason = "draining",
+                                             .text = "this shield is draining\n",
+                                             .retry_after = "1",
+                                             .peer_error = "draining",
+                                             .verdict = REQUEST_LOCAL});
+}
+
+/* As of this request: the certificate of a connection that is open may have been revoked since. */
+static enum peer_verdict judge_peer(const struct server_request *r)
+{
+    const struct config_peer *c = &r->snapshot->config->peer;
+    const struct peer *p = r->conn->peer;
+
+    if (r->conn->kind == CONN_PEER_PLAIN) {
+        struct slice secret = http_fields_value(&r->fields, SLICE("selvage-secret"));
+
+        return c->secret != NULL && digest_equal(secret, slice_of(c->secret)) ? PEER_ACCEPTED
+                                                                              : PEER_BAD_SECRET;
+    }
+    if (p == NULL)
+        return PEER_NO_CERTIFICATE;
+    if (p->verdict == PEER_ACCEPTED && peer_is_revoked(p, c))
+        return PEER_REVOKED;
+    return p->verdict;
+}
+
+/* The address that the node next to the client has seen. */
+static void believe_address(struct server_request *r)
+{
+    struct slice text = http_fields_value(&r->fields, SLICE("x-forwarded-for"));
+    struct sockaddr_storage sa;
+    char *to;
+
+    if (!accesslog_parse(text, &sa))
+        return;
+    to = arena_alloc(&r->arena, 2 * (size_t)ACCESSLOG_ADDRESS_BYTES);
+    if (to == NULL)
+        return;
+    r->client = (struct slice){to, accesslog_address((void *)&sa, to)};
+    to += ACCESSLOG_ADDRESS_BYTES;
+    r->client_network = (struct slice){to, accesslog_network((void *)&sa, to)};
+}
+
+static bool is_id(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
+            return false;
+    return s.n == REQUEST_ID_BYTES;
+}
+
+/* What the node next to the client says of it, in place of what this connection would say. */
+static void believe(struct server_request *r)
+{
+    struct slice id = http_fields_value(&r->fields, SLICE("x-request-id"));
+
+    believe_address(r);
+    r->is_https =
+        !slice_eq(http_fields_value(&r->fields, SLICE("x-forwarded-proto")), SLICE("http"));
+    if (is_id(id))
+        memcpy(r->id, id.p, REQUEST_ID_BYTES);
+}
+
+/* Is it from a node of the fleet?  Else it is refused. */
+static bool admit_peer(struct server_request *r)
+{
+    enum peer_verdict v = judge_peer(r);
+
+    if (v != PEER_ACCEPTED) {
+        refuse_peer(r, v);
+        return false;
+    }
+    r->is_peer = server_role(r->worker->server)->trusts_peers;
+    if (r->is_peer)
+        believe(r);
+    return true;
+}
+
+/* Whom the client asked: a peer may have been told to call the origin by another name. */
+static struct slice authority_of(const struct server_request *r)
+{
+    struct slice told = {0};
+
+    if (r->is_peer)
+        told = http_fields_value(&r->fields, SLICE("x-forwarded-host"));
+    return told.p != NULL ? told : slice_of_iovec(r->req->input.authority);
+}
+
+/* ---- sites ---- */
+
 /* Is it for a site of ours, on a connection that may ask for it?  Else it is refused.
  *
  * An unknown host and one that the certificate does not cover look alike: which sites there are is
  * for holders of an admin token. */
 static bool find_site(struct server_request *r, struct slice *out_host)
 {
-    struct slice authority = slice_of_iovec(r->req->input.authority);
+    struct slice authority = authority_of(r);
     uint16_t port;
 
     if (url_host(authority, &r->arena, out_host, &port) != ERR_OK) {
@@ -317,6 +462,10 @@ static bool find_site(struct server_request *r, struct slice *out_host)
     if (r->conn->kind == CONN_TLS &&
         (r->conn->cert == NULL || !tls_cert_covers(r->conn->cert, *out_host))) {
         refuse(r, 421, "not-covered", NULL);
+        return false;
+    }
+    if (r->conn->peer != NULL && !peer_may_ask_for(r->conn->peer, r->site->name)) {
+        refuse_peer(r, PEER_OTHER_SITE);
         return false;
     }
     return true;
@@ -366,27 +515,6 @@ static bool body_is_refused(struct server_request *r)
     return true;
 }
 
-/* ---- fields ---- */
-
-/* False when it was refused. */
-static bool read_fields(struct server_request *r)
-{
-    const h2o_headers_t *from = &r->req->headers;
-
-    for (size_t i = 0; i < from->size; i++) {
-        const h2o_header_t *h = &from->entries[i];
-        enum err e = http_fields_add(&r->fields, &r->arena, LIMIT_FIELDS,
-                                     (struct slice){h->name->base, h->name->len},
-                                     slice_trim(slice_of_iovec(h->value)));
-
-        if (e != ERR_OK) {
-            refuse(r, 431, "too-many-fields", "the request has more than 100 header fields\n");
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool fields_are_refused(struct server_request *r)
 {
     struct slice type = http_fields_value(&r->fields, SLICE("content-type"));
@@ -420,6 +548,14 @@ static bool expects_content(struct slice method)
            slice_eq(method, SLICE("PATCH"));
 }
 
+static void refuse_for_memory(struct server_request *r)
+{
+    response_local(r, &(struct local_answer){.status = 503,
+                                             .reason = "out-of-memory",
+                                             .text = "this server is out of memory\n",
+                                             .retry_after = "1"});
+}
+
 static void ask_cache(struct server_request *r, struct slice host)
 {
     struct slice body = slice_of_iovec(r->req->entity);
@@ -429,11 +565,12 @@ static void ask_cache(struct server_request *r, struct slice host)
         .method = method_of(r),
         .host = host,
         .target = target_of(r),
-        .is_https = r->conn->kind == CONN_TLS,
+        .is_https = r->is_https,
+        .is_peer = r->is_peer,
         .fields = &r->fields,
         .body = body,
         .has_body = body.n > 0 || expects_content(method_of(r)),
-        .client = {r->conn->address, r->conn->address_bytes},
+        .client = r->client,
         .id = {r->id, sizeof(r->id)},
         .via = r->req->version >= 0x200   ? "2"
                : r->req->version == 0x101 ? "1.1"
@@ -445,12 +582,13 @@ static void ask_cache(struct server_request *r, struct slice host)
      * anybody could have the answer to a request without Accept-Language stored as the one in
      * German. */
     http_fields_remove_hop_by_hop(&r->fields);
+    if (region_settle_fields(r) != ERR_OK) {
+        refuse_for_memory(r);
+        return;
+    }
     r->exchange = cache_start(r->worker->cache, &rq, &response_client, r);
     if (r->exchange == NULL) {
-        response_local(r, &(struct local_answer){.status = 503,
-                                                 .reason = "out-of-memory",
-                                                 .text = "this server is out of memory\n",
-                                                 .retry_after = "1"});
+        refuse_for_memory(r);
         return;
     }
     if (r->is_answered)
@@ -467,15 +605,26 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
         answer_health(r);
         return 0;
     }
-    if (method_is_refused(r) || target_is_refused(r) || !find_site(r, &host))
+    if (r->worker->draining && is_for_peers(r->conn)) {
+        answer_draining(r);
+        return 0;
+    }
+    if (method_is_refused(r) || target_is_refused(r))
+        return 0;
+    if (is_for_peers(r->conn) &&
+        (!read_fields(r) || !admit_peer(r) || journal_takes(server_journal(r->worker->server), r)))
+        return 0;
+    if (!find_site(r, &host))
         return 0;
     if (r->conn->kind == CONN_REDIRECT) {
         redirect(r, host);
         return 0;
     }
-    if (body_is_refused(r) || !read_fields(r) || fields_are_refused(r))
+    if (body_is_refused(r) || (!is_for_peers(r->conn) && !read_fields(r)) || fields_are_refused(r))
         return 0;
-    ask_cache(r, host);
+    region_settle_host(r, &host);
+    if (!region_redirects_request(r, host))
+        ask_cache(r, host);
     return 0;
 }
 
@@ -506,6 +655,13 @@ enum err request_worker_start(struct worker *w)
     e = upstream_new(w->reactor, &w->upstream);
     if (e != ERR_OK)
         return e;
+    if (w->index == 0) {
+        e = upstream_prober_new(w->upstream, &w->prober);
+        if (e == ERR_OK)
+            e = snapshot_probe(w->snapshot, w->prober);
+        if (e != ERR_OK)
+            return e;
+    }
     fetcher_init(&w->request->fetcher, w);
     return cache_worker_new(server_cache(w->server), w->reactor, &w->request->fetcher, &w->cache);
 }
@@ -514,6 +670,7 @@ void request_worker_stop(struct worker *w)
 {
     if (w->cache != NULL)
         cache_worker_free(w->cache);
+    upstream_prober_free(w->prober);
     upstream_free(w->upstream);
     log_stream_free(w->access);
     if (w->request != NULL) {
@@ -523,9 +680,17 @@ void request_worker_stop(struct worker *w)
     }
     free(w->request);
     w->cache = NULL;
+    w->prober = NULL;
     w->upstream = NULL;
     w->access = NULL;
     w->request = NULL;
+}
+
+static enum cache_journal_lost lost_policy(const struct config *c)
+{
+    return c->journal.on_lost == CONFIG_LOST_SERVE  ? CACHE_LOST_SERVE
+           : c->journal.on_lost == CONFIG_LOST_FAIL ? CACHE_LOST_FAIL
+                                                    : CACHE_LOST_REVALIDATE;
 }
 
 enum err request_server_start(struct server *s, struct buf *why)
@@ -537,6 +702,8 @@ enum err request_server_start(struct server *s, struct buf *why)
         .store = server_store(s),
         .purge = server_purge(s),
         .store_bytes = c->store_size,
+        .journal_grace_ms = (int64_t)c->journal.grace_ms,
+        .on_journal_lost = lost_policy(c),
     };
     struct cache *cache;
     enum err e = cache_new(&opt, &cache);

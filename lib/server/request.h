@@ -39,6 +39,15 @@ struct server_request {
     struct http_fields fields; /* of the request */
     char id[REQUEST_ID_BYTES];
     bool is_head;
+    bool is_at_region;           /* asked for by a region's hostname */
+    bool is_moved;               /* the answer is worth a redirect there: */
+    const char *region_location; /* where a large answer is sent to; NULL: nowhere */
+    bool is_peer;        /* a node of the fleet sent it: what it says of the client is believed */
+    bool is_https;       /* between the client and the fleet */
+    struct slice client; /* its address as text, and its network */
+    struct slice client_network;
+
+    struct stream *journal_stream; /* of journal.c; NULL: it is no stream */
 
     /* the answer */
     bool is_answered; /* by the cache */
@@ -90,6 +99,9 @@ struct local_answer { /* all static text, or in the pool */
     const char *reason; /* for the access log */
     const char *text;   /* a line of plain text; NULL: no body */
     const char *allow, *location, *retry_after;
+    const char *peer_error; /* for Selvage-Error; NULL: none */
+    bool is_not_kept;       /* a redirect that no cache may keep */
+    bool is_for_any_origin; /* scripts and fonts of other origins follow it */
     enum request_verdict verdict;
 };
 

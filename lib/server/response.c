@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/metrics.h"
 #include "http/date.h"
+#include "server/region.h"
 #include "server/request.h"
 
 enum {
@@ -259,7 +260,9 @@ static void pull(struct server_request *r)
 
 void response_begin(struct server_request *r)
 {
-    if (!r->has_body || r->left == 0)
+    if (r->is_moved)
+        region_redirect(r);
+    else if (!r->has_body || r->left == 0)
         send_head_alone(r);
     else if (r->may_pull && r->left != CACHE_BYTES_UNKNOWN)
         pull(r);
@@ -279,6 +282,7 @@ static void on_answer(void *user, const struct cache_answer *a)
     r->left = a->body_bytes;
     r->date_s = a->date_s;
     r->cache_verdict = a->verdict;
+    r->is_moved = region_is_worth_it(r, a);
     response_fields_set(r, a);
     if (r->exchange != NULL) /* else request.c goes on when cache_start() has returned */
         response_begin(r);
@@ -317,9 +321,12 @@ void response_local(struct server_request *r, const struct local_answer *a)
     add_text(r, SLICE("location"), a->location);
     add_text(r, SLICE("allow"), a->allow);
     add_text(r, SLICE("retry-after"), a->retry_after);
+    add_text(r, SLICE("selvage-error"), a->peer_error);
     if (bytes > 0)
         response_field_add(req, SLICE("content-type"), SLICE("text/plain; charset=utf-8"));
-    if (a->location == NULL) /* a redirect may be kept, as its status says */
+    if (a->is_for_any_origin)
+        response_field_add(req, SLICE("access-control-allow-origin"), SLICE("*"));
+    if (a->location == NULL || a->is_not_kept) /* a redirect may be kept, as its status says */
         response_field_add(req, SLICE("cache-control"), SLICE("no-store"));
     response_fields_local(r);
     r->is_sent = r->is_over = true;

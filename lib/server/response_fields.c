@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "http/cache_status.h"
 #include "http/date.h"
+#include "server/region.h"
 #include "server/request.h"
 
 /* Text of `n` bytes that lives as long as the request. */
@@ -189,5 +190,11 @@ void response_fields_set(struct server_request *r, const struct cache_answer *a)
     if (a->has_status)
         response_field_add(req, SLICE("cache-status"),
                            pool_dup(req, status, cache_status_format(&a->cache_status, status)));
+    if (a->peer_error != NULL && !server_role(r->worker->server)->faces_public)
+        response_field_add(req, SLICE("selvage-error"), slice_of(a->peer_error));
+    if (a->checked.p != NULL && r->is_peer)
+        response_field_add(req, SLICE("selvage-checked"),
+                           pool_dup(req, a->checked.p, a->checked.n));
+    region_answer_fields(r, a);
     response_fields_local(r);
 }

@@ -17,11 +17,14 @@
 #include "base/metrics.h"
 #include "cache/judge.h"
 #include "cache/variant.h"
+#include "geo/regions.h"
 #include "purge/purge.h"
 #include "server/conn.h"
 #include "server/ctl.h"
 #include "server/guards.h"
+#include "server/journal.h"
 #include "server/listener.h"
+#include "server/peer.h"
 #include "server/tls.h"
 #include "server/worker.h"
 #include "store/store.h"
@@ -35,6 +38,7 @@ enum {
     JOIN_MS = 3000,
     ERRORS_BYTES_MAX = 64 << 10,
     PATH_BYTES_MAX = 4096,
+    PEER_WARN_DAYS = 30,
     DESCRIPTORS_PERCENT = 90,
     DESCRIPTORS_OURS = 256, /* files, loops, admin: not for clients, even when the limit is low */
 };
@@ -46,7 +50,10 @@ struct server {
     struct purge *purge; /* owned */
     struct store *store; /* owned */
     struct cache *cache; /* of request.c */
-    struct ctl *ctl;     /* owned */
+    struct geo_drains *drains;  /* owned */
+    char *drains_file;          /* owned */
+    struct journal *journal;    /* owned */
+    struct ctl *ctl;            /* owned */
     struct listener *listeners; /* owned; of all workers */
     struct worker *workers;     /* owned */
     unsigned workers_count, workers_started;
@@ -55,13 +62,19 @@ struct server {
     struct snapshot *snapshot; /* a reference; the current one, main thread only */
 
     /* Any thread. */
-    _Atomic bool is_draining, is_stuck;
+    _Atomic bool is_draining, is_stuck, is_lagging;
+    int64_t began_ms;
+    int64_t peer_ends_s; /* as the metric shows it; main thread */
 };
 
 enum server_health server_health(const struct server *s)
 {
     if (atomic_load_explicit(&s->is_draining, memory_order_relaxed))
         return SERVER_DRAINING;
+    /* who cannot catch up serves as a node without its journal does */
+    if (atomic_load_explicit(&s->is_lagging, memory_order_relaxed) &&
+        clock_mono_ms() - s->began_ms < (int64_t)s->config->journal.grace_ms)
+        return SERVER_LAGGING;
     return atomic_load_explicit(&s->is_stuck, memory_order_relaxed) ? SERVER_STUCK : SERVER_HEALTHY;
 }
 
@@ -78,6 +91,23 @@ struct store *server_store(struct server *s)
 struct cache *server_cache(struct server *s)
 {
     return s->cache;
+}
+
+struct journal *server_journal(struct server *s)
+{
+    return s->journal;
+}
+
+void server_settled(void *server)
+{
+    struct server *s = server;
+
+    atomic_store_explicit(&s->is_lagging, false, memory_order_relaxed);
+}
+
+struct geo_drains *server_drains(struct server *s)
+{
+    return s->drains;
 }
 
 void server_set_cache(struct server *s, struct cache *c)
@@ -115,11 +145,33 @@ void server_prepare(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-enum err server_check(struct config *c, struct buf *why)
+/* Strangers are an edge's to serve, and believing them is a shield's to refuse. */
+static enum err check_role(const struct role *role, const struct config *c, struct buf *why)
+{
+    bool is_for_peers = c->listen_count > 0 && c->listen[0].peers != CONFIG_PEERS_NONE;
+
+    if (is_for_peers != role->faces_public)
+        return ERR_OK;
+    if (is_for_peers)
+        buf_addf(why,
+                 "%s: listen: %s is for peers, and this is an edge: remove peers, or start "
+                 "selvage-shield with this file",
+                 c->file, c->listen[0].address);
+    else
+        buf_addf(why,
+                 "%s: listen: %s is for clients, and this is a shield: write peers: certificate "
+                 "there, or start selvage-edge with this file",
+                 c->file, c->listen[0].address);
+    return ERR_INVALID;
+}
+
+enum err server_check(const struct role *role, struct config *c, struct buf *why)
 {
     struct snapshot *s;
-    enum err e = snapshot_new(c, &s, why);
+    enum err e = check_role(role, c, why);
 
+    if (e == ERR_OK)
+        e = snapshot_new(c, &s, why);
     if (e == ERR_OK)
         snapshot_unref(s);
     return e;
@@ -195,6 +247,15 @@ static enum err open_store(struct server *s, const char *dir, struct buf *why)
     return e;
 }
 
+static enum err open_drains(struct server *s, const char *dir, struct buf *why)
+{
+    if (asprintf(&s->drains_file, "%s/drained-regions", dir) < 0) {
+        s->drains_file = NULL;
+        return ERR_NOMEM;
+    }
+    return geo_drains_open(s->drains_file, &s->drains, why);
+}
+
 /* ctl first: what the store holds is judged by it. */
 static enum err open_disk(struct server *s, struct buf *why)
 {
@@ -213,7 +274,11 @@ static enum err open_disk(struct server *s, struct buf *why)
         return ERR_LIMIT;
     }
     snprintf(path, sizeof(path), "%s/ctl", dir);
-    e = purge_open(path, &s->purge);
+    e = open_drains(s, dir, why);
+    if (e != ERR_OK)
+        return e;
+    s->is_lagging = config_journal_owner(s->config) != NULL;
+    e = s->is_lagging ? purge_open_follower(path, &s->purge) : purge_open(path, &s->purge);
     if (e != ERR_OK) {
         explain_open(why, path, "the purge journal", e);
         return e;
@@ -261,6 +326,43 @@ static enum err make_workers(struct server *s, struct buf *why)
     return e;
 }
 
+static void on_diverged(void *user, uint16_t epoch)
+{
+    struct server *s = user;
+
+    ctl_open_epoch(s->ctl, epoch);
+}
+
+static enum err make_journal(struct server *s)
+{
+    struct journal_options opt = {.purge = s->purge,
+                                  .workers = s->workers,
+                                  .workers_count = s->workers_count,
+                                  .diverged = on_diverged,
+                                  .user = s};
+    enum err e = journal_new(&opt, &s->journal);
+
+    if (e == ERR_OK)
+        purge_on_head(s->purge, journal_tell, s->journal);
+    return e;
+}
+
+/* The fleet falls apart on the day that its certificates end: said in time. */
+static void watch_peer_certificate(struct server *s, const struct config *c)
+{
+    int64_t ends_s = 0, left_s;
+
+    if (c->peer.certificate != NULL && peer_certificate_ends(c->peer.certificate, &ends_s)) {
+        left_s = ends_s - clock_now().wall_ms / 1000;
+        if (left_s < PEER_WARN_DAYS * INT64_C(86400))
+            log_warn("peer.certificate: %s %s: make a new one with `selvage pki node`",
+                     c->peer.certificate,
+                     left_s < 0 ? "has expired" : "expires in less than 30 days");
+    }
+    metrics_add(METRIC_PEER_CERTIFICATE_ENDS, ends_s - s->peer_ends_s);
+    s->peer_ends_s = ends_s;
+}
+
 static enum err open_all(struct server *s, struct buf *why)
 {
     struct ctl_options ctl = {.server = s, .version = s->opt.version};
@@ -268,12 +370,17 @@ static enum err open_all(struct server *s, struct buf *why)
 
     guards_check();
     conn_check();
+    watch_peer_certificate(s, s->config);
     settle_descriptors(&s->quota);
-    e = snapshot_new(s->config, &s->snapshot, why);
+    e = check_role(s->opt.role, s->config, why);
+    if (e == ERR_OK)
+        e = snapshot_new(s->config, &s->snapshot, why);
     if (e == ERR_OK)
         e = open_disk(s, why);
     if (e == ERR_OK)
         e = make_workers(s, why);
+    if (e == ERR_OK)
+        e = make_journal(s);
     if (e == ERR_OK) {
         s->is_request_started = true;
         e = request_server_start(s, why);
@@ -292,6 +399,7 @@ enum err server_new(const struct server_options *opt, struct server **out, struc
     if (s == NULL)
         return ERR_NOMEM;
     s->opt = *opt;
+    s->began_ms = clock_mono_ms();
     s->config = config_ref(opt->config);
     e = open_all(s, why);
     if (e != ERR_OK) {
@@ -315,9 +423,12 @@ void server_free(struct server *s)
     listeners_free(s->listeners, s->workers_count * s->config->listen_count);
     if (s->is_request_started)
         request_server_stop(s);
+    journal_free(s->journal);
     store_close(s->store);
     if (s->purge != NULL)
         purge_close(s->purge);
+    geo_drains_free(s->drains);
+    free(s->drains_file);
     snapshot_unref(s->snapshot);
     config_unref(s->config);
     free(s);
@@ -337,6 +448,7 @@ static bool listens_differ(const struct config *a, const struct config *b)
     for (size_t i = 0; !differ && i < a->listen_count; i++)
         differ = !same(a->listen[i].address, b->listen[i].address) ||
                  a->listen[i].redirect != b->listen[i].redirect ||
+                 a->listen[i].peers != b->listen[i].peers ||
                  (a->listen[i].certificates == NULL) != (b->listen[i].certificates == NULL);
     return differ;
 }
@@ -353,6 +465,9 @@ static void tell_what_needs_a_restart(const struct config *old, const struct con
         {"store.directory", !same(old->store_directory, new->store_directory)},
         {"store.size", old->store_size != new->store_size},
         {"workers", old->workers != new->workers},
+        {"journal", !same(config_journal_owner(old), config_journal_owner(new)) ||
+                        old->journal.grace_ms != new->journal.grace_ms ||
+                        old->journal.on_lost != new->journal.on_lost},
         {"node", !same(old->node, new->node)},
         {"logs.error", !same(old->error_log, new->error_log)},
         {"logs.access", !same(old->access_log, new->access_log)},
@@ -403,7 +518,9 @@ static enum err load_again(const struct server *s, struct snapshot **out, struct
 
     if (e != ERR_OK)
         return e;
-    e = snapshot_new(c, out, why);
+    e = check_role(s->opt.role, c, why);
+    if (e == ERR_OK)
+        e = snapshot_new(c, out, why);
     config_unref(c);
     if (e == ERR_OK) {
         e = check_certificates(s, *out, why);
@@ -439,6 +556,7 @@ static void reload(struct server *s)
         tell_what_needs_a_restart(s->config, new->config);
         log_set_level((enum log_level) new->config->log_level);
         use_everywhere(s, new);
+        watch_peer_certificate(s, new->config);
         metrics_add(METRIC_RELOADS_OK, 1);
         log_info("reload: %s is in force", s->opt.config_file);
     } else {

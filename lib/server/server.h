@@ -31,10 +31,11 @@ struct server_options {
 void server_prepare(void);
 
 /*
- * Check what server_new() would need of `c` beyond its grammar: certificates and origins.  For
+ * Check what server_new() would need of `c` beyond its grammar: certificates, origins, and
+ * what does not go with the role.  For
  * --check. ERR_INVALID: `why` gets a line for a person.  ERR_NOMEM.
  */
-NODISCARD enum err server_check(struct config *c, struct buf *why);
+NODISCARD enum err server_check(const struct role *role, struct config *c, struct buf *why);
 
 /*
  * Open `ctl` and the store, load certificates, probe and bind all listeners.  On failure `why` gets

@@ -21,15 +21,20 @@
 #include "base/reactor.h"
 #include "cache/role.h"
 #include "config/config.h"
+#include "geo/geo.h"
 #include "server/server.h"
 #include "site/site.h"
 #include "upstream/upstream.h"
 
 struct admin;
+struct peer; /* peer.h */
 struct cache;
 struct cache_worker;
 struct purge;
 struct request_worker; /* request.h */
+struct geo_drains;
+struct journal;
+struct geo_region;
 struct store;
 struct store_reader;
 
@@ -38,7 +43,10 @@ struct store_reader;
 /* Hangs on struct site's `user`. */
 struct snapshot_origin {
     struct upstream_target *target; /* owned */
+    struct upstream_route *route;   /* owned; NULL: there are no shields */
     struct slice host_header;       /* p == NULL: the client's host */
+    struct slice secret;            /* for shields of a private net; p == NULL: none */
+    bool may_go_direct;             /* past the shields */
 };
 
 struct snapshot {
@@ -46,14 +54,23 @@ struct snapshot {
     struct config *config;          /* a reference */
     struct site *site;              /* owned; config->sites_count of them */
     struct snapshot_origin *origin; /* owned; beside `site` */
+    struct upstream_target **shield; /* owned; nearest group first */
+    size_t shields_count;
     struct sites *sites;            /* owned */
     struct tls *tls;                /* owned; NULL when no listener has certificates */
+    struct geo *geo;                /* owned; NULL without a database */
+    struct geo_region *regions;     /* owned */
+    size_t regions_count;
+    size_t here; /* the region this node is in; SIZE_MAX: none */
 };
 
 /* Build from `c` (a reference is taken).  On failure `why` gets the lines for a person. */
 NODISCARD enum err snapshot_new(struct config *c, struct snapshot **out, struct buf *why);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s); /* NULL is fine; any thread */
+
+/* Let `p` probe the servers that this snapshot goes to.  ERR_NOMEM: it goes on as before. */
+NODISCARD enum err snapshot_probe(const struct snapshot *s, struct upstream_prober *p);
 
 /* The largest max_request_body of its sites: libh2o knows one limit for all of them. */
 uint64_t snapshot_request_body_max(const struct snapshot *s);
@@ -68,7 +85,8 @@ bool tls_cert_covers(const struct tls_cert *cert, struct slice host);
 
 /* ---- conn: one client connection (conn.c) ---- */
 
-enum conn_kind { CONN_TLS, CONN_REDIRECT, CONN_PLAIN };
+/* The last two: of a shield, for peers with a certificate, or plain for those with the secret. */
+enum conn_kind { CONN_TLS, CONN_REDIRECT, CONN_PLAIN, CONN_PEER, CONN_PEER_PLAIN };
 
 struct conn_upload; /* one request of HTTP/2 whose head was decoded and which on_req has not seen */
 
@@ -96,10 +114,14 @@ struct conn {
     uint16_t port;             /* of the listener */
     struct snapshot *snapshot; /* keeps `cert` alive */
     const struct tls_cert *cert; /* chosen in the handshake; NULL without TLS */
+    struct peer *peer;           /* owned; CONN_PEER: whose certificate was shown; NULL: none */
     unsigned refs;               /* the socket and each request */
 
     char address[46], network[46]; /* of the client, as text; request.c, at its first request */
     uint8_t address_bytes, network_bytes;
+
+    struct geo_place place; /* of the client; region.c, when it is first asked for */
+    uint64_t place_serial;  /* of the database that said so; 0: nobody has asked */
 
     int linger_fd; /* -1, or a second name of the socket: conn_linger() was called */
     struct conn_running running;
@@ -180,6 +202,7 @@ struct worker {
         *upstream; /* made and ended by request_worker_start() and _stop(), as the next two */
     struct cache_worker *cache;
     struct request_worker *request;
+    struct upstream_prober *prober; /* of the first worker; NULL in the others */
     struct log_stream *access;
     struct snapshot *snapshot; /* current; swapped by a message */
     struct conn *conns;
@@ -224,12 +247,20 @@ void request_server_stop(struct server *s);
 
 /* ---- public state, any thread ---- */
 
-enum server_health { SERVER_HEALTHY, SERVER_DRAINING, SERVER_STUCK };
+enum server_health {
+    SERVER_HEALTHY,
+    SERVER_DRAINING,
+    SERVER_LAGGING, /* it has just begun, and does not know yet what was purged meanwhile */
+    SERVER_STUCK
+};
 enum server_health server_health(const struct server *s);
 
 struct purge *server_purge(struct server *s);
 struct store *server_store(struct server *s);
 struct cache *server_cache(struct server *s);
+struct journal *server_journal(struct server *s);
+void server_settled(void *server); /* it lags no longer; any thread */
+struct geo_drains *server_drains(struct server *s); /* NULL while it starts */
 const struct role *server_role(const struct server *s);
 const struct config *server_config(const struct server *s); /* the one it started with */
 void server_set_cache(struct server *s, struct cache *c);   /* request_server_start() */

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "server/region.h"
 #include "server/server_priv.h"
 #include "server/tls.h"
 
@@ -50,27 +51,60 @@ static struct site_rule *rules_of(const struct config_site *from)
     return rules;
 }
 
-static enum err make_target(const struct config_site *c, struct snapshot_origin *out,
-                            struct buf *why)
+/* The Host of probes. */
+static const char *probe_host(const struct config_site *c)
 {
     const struct config_origin *o = &c->origin;
+
+    return o->health.host != NULL   ? o->health.host
+           : o->host_header != NULL ? o->host_header
+                                    : c->hosts.item[0];
+}
+
+static void read_weights(const struct config_strings *from, unsigned *to)
+{
+    uint64_t n = 1;
+
+    for (size_t i = 0; i < from->count; i++)
+        to[i] = slice_to_u64(slice_of(from->item[i]), &n) ? (unsigned)n : 1;
+}
+
+/* Behind shields the origin is the last resort, of many edges at once: each takes a part of it, and
+ * leaves probing to the shields. */
+static enum err make_target(const struct config *all, const struct config_site *c,
+                            struct snapshot_origin *out, struct buf *why)
+{
+    const struct config_origin *o = &c->origin;
+    bool is_last = all->groups_count > 0;
+    uint64_t connections = is_last ? o->connections / LIMIT_DIRECT_PART : o->connections;
+    unsigned weights[LIMIT_SERVERS];
     struct upstream_target_options opt = {
         .name = c->name,
         .servers = (const char *const *)o->servers.item,
         .servers_count = o->servers.count,
+        .weights = o->weights.count > 0 ? weights : NULL,
+        .balance = o->balance == CONFIG_BALANCE_HASH ? UPSTREAM_HASH : UPSTREAM_LEAST,
         .sni = o->sni,
         .ca = o->ca,
         .verify = o->verify,
         .allow_local = o->allow_local,
-        .connections = (unsigned)o->connections,
+        .connections = connections > 0 ? (unsigned)connections : 1,
         .queue = (unsigned)o->queue,
         .connect_ms = (int64_t)o->connect_ms,
         .first_byte_ms = (int64_t)o->first_byte_ms,
         .idle_ms = (int64_t)o->idle_ms,
+        .probe = {.path = is_last ? NULL : o->health.path,
+                  .host = probe_host(c),
+                  .every_ms = (int64_t)o->health.every_ms,
+                  .timeout_ms = LIMIT_PROBE_ORIGIN_MS},
     };
-    enum err e = upstream_target_new(&opt, &out->target);
+    enum err e;
 
+    read_weights(&o->weights, weights);
+    e = upstream_target_new(&opt, &out->target);
     out->host_header = slice_of(o->host_header);
+    out->secret = slice_of(all->peer.secret);
+    out->may_go_direct = all->direct;
     if (e == ERR_INVALID)
         buf_addf(why,
                  "site %s: origin.servers: one of them is no URL of the form http(s)://HOST[:PORT]",
@@ -78,10 +112,97 @@ static enum err make_target(const struct config_site *c, struct snapshot_origin 
     return e;
 }
 
-static enum err fill_site(struct site *s, struct snapshot_origin *origin,
+/* The operator names shields in the node's own file, so any address will do. */
+static enum err make_shield(const struct config *c, const char *url, struct upstream_target **out)
+{
+    const char *host = strstr(url, "//") + 2;
+    struct upstream_target_options opt = {
+        .name = "shield",
+        .servers = &url,
+        .servers_count = 1,
+        .ca = c->peer.ca,
+        .certificate = c->peer.certificate,
+        .verify = true,
+        .allow_local = true,
+        .is_peer = true,
+        .connections = LIMIT_SHIELD_CONNECTIONS,
+        .queue = LIMIT_SHIELD_QUEUE,
+        .connect_ms = LIMIT_CONNECT_SHIELD_MS,
+        .first_byte_ms = LIMIT_SHIELD_FIRST_BYTE_MS,
+        .idle_ms = LIMIT_BODY_IDLE_MS,
+        .probe = {.path = "/.well-known/selvage/health",
+                  .host = host,
+                  .every_ms = LIMIT_HEALTH_MS,
+                  .timeout_ms = LIMIT_HEALTH_MS},
+    };
+
+    return upstream_target_new(&opt, out);
+}
+
+static enum err make_shields(struct snapshot *s, struct buf *why)
+{
+    const struct config *c = s->config;
+
+    s->shield = calloc(LIMIT_HOPS, sizeof(*s->shield));
+    if (s->shield == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < c->groups_count; i++)
+        for (size_t j = 0; j < c->groups[i].shields.count; j++) {
+            const char *url = c->groups[i].shields.item[j];
+            enum err e = make_shield(c, url, &s->shield[s->shields_count]);
+
+            if (e == ERR_INVALID)
+                buf_addf(why, "upstream.shields: %s is no URL of the form http(s)://HOST[:PORT]",
+                         url);
+            if (e != ERR_OK)
+                return e;
+            s->shields_count++;
+        }
+    return ERR_OK;
+}
+
+/* All shields, and behind them the origin, if it may be asked. */
+static enum err make_route(const struct snapshot *s, struct snapshot_origin *o)
+{
+    const struct config *c = s->config;
+    struct upstream_hop hop[LIMIT_HOPS];
+    size_t count = 0;
+
+    if (s->shields_count == 0)
+        return ERR_OK;
+    for (size_t i = 0; i < c->groups_count; i++)
+        for (size_t j = 0; j < c->groups[i].shields.count; j++) {
+            hop[count] = (struct upstream_hop){s->shield[count], (unsigned)i};
+            count++;
+        }
+    if (c->direct)
+        hop[count++] = (struct upstream_hop){o->target, (unsigned)c->groups_count};
+    return upstream_route_new(hop, count, &o->route);
+}
+
+enum err snapshot_probe(const struct snapshot *s, struct upstream_prober *p)
+{
+    size_t sites = s->config->sites_count, count = 0;
+    struct upstream_target **t =
+        calloc(s->shields_count + sites + 1, sizeof(struct upstream_target *));
+    enum err e;
+
+    if (t == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->shields_count; i++)
+        t[count++] = s->shield[i];
+    for (size_t i = 0; i < sites; i++)
+        t[count++] = s->origin[i].target;
+    e = upstream_prober_use(p, t, count);
+    free(t);
+    return e;
+}
+
+static enum err fill_site(struct snapshot *all, struct site *s, struct snapshot_origin *origin,
                           const struct config_site *c, struct buf *why)
 {
     struct site_rule *rules = rules_of(c);
+    enum err e;
 
     if (rules == NULL)
         return ERR_NOMEM;
@@ -102,9 +223,11 @@ static enum err fill_site(struct site *s, struct snapshot_origin *origin,
         .max_request_body = c->max_request_body,
         .hsts_s = c->hsts_s,
         .log_full = c->log_full,
+        .sends_country = c->geo == CONFIG_GEO_HEADER,
         .user = origin,
     };
-    return make_target(c, origin, why);
+    e = make_target(all->config, c, origin, why);
+    return e == ERR_OK ? make_route(all, origin) : e;
 }
 
 static void snapshot_free(struct snapshot *s)
@@ -112,10 +235,15 @@ static void snapshot_free(struct snapshot *s)
     size_t count = s->config->sites_count;
 
     tls_free(s->tls);
+    region_unload(s);
     sites_free(s->sites);
-    for (size_t i = 0; s->origin != NULL && i < count; i++)
-        if (s->origin[i].target != NULL)
-            upstream_target_unref(s->origin[i].target);
+    for (size_t i = 0; s->origin != NULL && i < count; i++) {
+        upstream_route_unref(s->origin[i].route);
+        upstream_target_unref(s->origin[i].target);
+    }
+    for (size_t i = 0; i < s->shields_count; i++)
+        upstream_target_unref(s->shield[i]);
+    free(s->shield);
     for (size_t i = 0; s->site != NULL && i < count; i++)
         free((void *)s->site[i].rules);
     free(s->origin);
@@ -134,8 +262,9 @@ static enum err fill(struct snapshot *s, struct buf *why)
     s->origin = calloc(c->sites_count + 1, sizeof(*s->origin));
     if (s->site == NULL || s->origin == NULL)
         return ERR_NOMEM;
+    e = make_shields(s, why);
     for (size_t i = 0; e == ERR_OK && i < c->sites_count; i++)
-        e = fill_site(&s->site[i], &s->origin[i], &c->sites[i], why);
+        e = fill_site(s, &s->site[i], &s->origin[i], &c->sites[i], why);
     if (e == ERR_OK) {
         e = sites_new(s->site, c->sites_count, &s->sites);
         if (e == ERR_INVALID)
@@ -145,6 +274,11 @@ static enum err fill(struct snapshot *s, struct buf *why)
         has_tls = has_tls || c->listen[i].certificates != NULL;
     if (e == ERR_OK && has_tls)
         e = tls_new(c->listen, c->listen_count, &s->tls, why);
+    if (e == ERR_OK)
+        e = region_load(s, why);
+    for (size_t i = 0; e == ERR_OK && i < c->listen_count; i++)
+        if (c->listen[i].peers == CONFIG_PEERS_CERTIFICATE)
+            e = tls_require_peers(s->tls, c->listen[i].address, c->peer.ca, why);
     return e;
 }
 

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "server/conn.h"
+#include "server/peer.h"
 
 enum {
     CERTS_MAX = 10000, /* of one directory */
@@ -569,6 +570,17 @@ static enum err load_set(struct tls_set *s, const struct config_listen *l, struc
         SSL_CTX_set_tlsext_servername_callback(s->certs[i]->ctx, on_servername);
         SSL_CTX_set_tlsext_servername_arg(s->certs[i]->ctx, s);
     }
+    return e;
+}
+
+enum err tls_require_peers(struct tls *t, const char *address, const char *ca_file, struct buf *why)
+{
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; i < t->sets_count; i++)
+        for (size_t n = 0; n < t->sets[i].certs_count && e == ERR_OK; n++)
+            if (strcmp(t->sets[i].address, address) == 0)
+                e = peer_require(t->sets[i].certs[n]->ctx, ca_file, why);
     return e;
 }
 

@@ -30,6 +30,10 @@ struct tls_cert;
  */
 NODISCARD enum err tls_new(const struct config_listen *listen, size_t count, struct tls **out,
                            struct buf *why);
+
+/* Have the listener of that address ask its clients for certificates (peer_require()). */
+NODISCARD enum err tls_require_peers(struct tls *t, const char *address, const char *ca_file,
+                                     struct buf *why);
 void tls_free(struct tls *t); /* NULL is fine */
 
 /* What a handshake on the listener of that address begins with; NULL when it has no certificates.

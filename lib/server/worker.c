@@ -187,6 +187,9 @@ static void on_use(struct reactor_message *super)
     w->conf.max_request_entity_size = snapshot_request_body_max(w->snapshot);
     for (size_t i = 0; i < w->listeners_count; i++)
         listener_use(&w->listeners[i], w->snapshot);
+    conn_shut_revoked(w);
+    if (w->prober != NULL && snapshot_probe(w->snapshot, w->prober) != ERR_OK)
+        log_error("no memory for the probes of the new configuration: those of the old one go on");
     snapshot_unref(old);
     free(m);
 }

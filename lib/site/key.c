@@ -132,23 +132,52 @@ struct slice site_target(const struct site *s, struct slice target, struct arena
     return (struct slice){p, n};
 }
 
-/* Neither version, scheme nor a valid host holds a space, so the text falls apart in one way only.
- */
-struct slice site_key(const struct site *s, bool is_https, struct slice host, struct slice target,
-                      struct arena *a)
+/* Neither version, scheme, a valid host nor a valid target holds a space, so the text falls apart
+ * in one way only. */
+static struct slice make_key(bool is_https, struct slice host, struct slice target,
+                             struct slice country, struct arena *a)
 {
     struct slice prefix = is_https ? SLICE(KEY_VERSION " https ") : SLICE(KEY_VERSION " http ");
-    size_t n = prefix.n + host.n + 1 + target.n;
+    size_t n = prefix.n + host.n + 1 + target.n + country.n;
     char *p = arena_alloc(a, n);
 
-    (void)s; /* it follows from the host; `target` is site_target()'s already */
     if (p == NULL)
         return (struct slice){0};
     memcpy(p, prefix.p, prefix.n);
     memcpy(p + prefix.n, host.p, host.n);
     p[prefix.n + host.n] = ' ';
     memcpy(p + prefix.n + host.n + 1, target.p, target.n);
+    memcpy(p + n - country.n, country.p, country.n);
     return (struct slice){p, n};
+}
+
+struct slice site_key(const struct site *s, bool is_https, struct slice host, struct slice target,
+                      struct arena *a)
+{
+    (void)s; /* it follows from the host; `target` is site_target()'s already */
+    return make_key(is_https, host, target, SLICE(""), a);
+}
+
+struct slice site_key_of_country(const struct site *s, bool is_https, struct slice host,
+                                 struct slice target, const struct site_country *country,
+                                 struct arena *a)
+{
+    char suffix[] = {' ', '-', '-'};
+
+    if (!s->sends_country)
+        return site_key(s, is_https, host, target, a);
+    if (country != NULL)
+        memcpy(suffix + 1, country->code, SITE_COUNTRY_BYTES);
+    return make_key(is_https, host, target, (struct slice){suffix, sizeof(suffix)}, a);
+}
+
+/* A target of two bytes stands behind a space too, but begins with '/'. */
+struct slice site_key_of_all(struct slice key)
+{
+    bool has_country =
+        key.n > SITE_COUNTRY_BYTES && key.p[key.n - 3] == ' ' && key.p[key.n - 2] != '/';
+
+    return slice_head(key, has_country ? key.n - 3 : key.n);
 }
 
 struct slice site_purge_url(struct slice host, struct slice target, struct arena *a)

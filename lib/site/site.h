@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "http/fields.h"
+#include "site/country.h"
 
 #define SITE_UNSET INT64_C(-1)
 
@@ -47,6 +48,7 @@ struct site {
     uint64_t max_request_body;
     uint64_t hsts_s;
     bool log_full;
+    bool sends_country; /* X-Geo-Country goes upstream, so the country is part of the key */
     void *user; /* the server's own: origin and so on */
 };
 
@@ -79,6 +81,15 @@ struct slice site_target(const struct site *s, struct slice target, struct arena
 
 /* The text of the cache key: version, scheme, host, target.  In the arena; p == NULL when there is no room. */
 struct slice site_key(const struct site *s, bool is_https, struct slice host, struct slice target, struct arena *a);
+
+/*
+ * The same for a client of that country; NULL: unknown, which is a key of its own where the site sends countries.  Elsewhere all countries
+ * have site_key()'s.
+ */
+struct slice site_key_of_country(const struct site *s, bool is_https, struct slice host, struct slice target, const struct site_country *country, struct arena *a);
+
+/* The part of a key that all countries share: version, scheme, host, target.  Points into `key`. */
+struct slice site_key_of_all(struct slice key);
 
 /* Its purge URL (url_purge_form()); in the arena; p == NULL when there is no room. */
 struct slice site_purge_url(struct slice host, struct slice target, struct arena *a);

@@ -5,12 +5,14 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 enum {
     REQUEST_BYTES_MAX = 256 * 1024, /* of the arena: our copy of a head, which h2o has limited */
     READ_BYTES = 65536,             /* what libcurl holds of a body at most, paused or not */
     DNS_KEPT_S = 30,
+    HEALTH_LOOK_MS = 250, /* how often a fetch without a byte looks whether its server is down */
 };
 
 const char *upstream_failure_name(enum upstream_failure f)
@@ -25,6 +27,9 @@ const char *upstream_failure_name(enum upstream_failure f)
         [UPSTREAM_FAILED_GARBAGE] = "garbage",
         [UPSTREAM_FAILED_TRUNCATED] = "truncated",
         [UPSTREAM_FAILED_OVERLOAD] = "overload",
+        [UPSTREAM_FAILED_DOWN] = "down",
+        [UPSTREAM_FAILED_BREAKER] = "breaker-open",
+        [UPSTREAM_FAILED_AWAY] = "away",
     };
 
     CHECK((size_t)f < sizeof(name) / sizeof(name[0]));
@@ -42,6 +47,9 @@ static void count_failure(enum upstream_failure f)
         [UPSTREAM_FAILED_GARBAGE] = METRIC_UPSTREAM_GARBAGE,
         [UPSTREAM_FAILED_TRUNCATED] = METRIC_UPSTREAM_TRUNCATED,
         [UPSTREAM_FAILED_OVERLOAD] = METRIC_UPSTREAM_OVERLOAD,
+        [UPSTREAM_FAILED_DOWN] = METRIC_UPSTREAM_DOWN,
+        [UPSTREAM_FAILED_BREAKER] = METRIC_UPSTREAM_BREAKER,
+        [UPSTREAM_FAILED_AWAY] = METRIC_UPSTREAM_AWAY,
     };
 
     if (f != UPSTREAM_OK)
@@ -84,10 +92,19 @@ static int64_t due_ms(const struct upstream_fetch *f)
     return INT64_MAX;
 }
 
+/* Is there something to do about a server that goes down while we wait for it? */
+static bool watches_health(const struct upstream_fetch *f)
+{
+    return f->target->probe.path != NULL && !f->has_head &&
+           (f->route != NULL || f->target->servers_count > 1);
+}
+
 static void watch_time(struct upstream_fetch *f)
 {
     int64_t due = due_ms(f);
 
+    if (due != INT64_MAX && watches_health(f) && due > now_ms(f) + HEALTH_LOOK_MS)
+        due = now_ms(f) + HEALTH_LOOK_MS;
     if (due == INT64_MAX || (f->timer_due_ms != 0 && f->timer_due_ms <= due))
         return;
     f->timer_due_ms = due;
@@ -124,11 +141,20 @@ static void leave_curl(struct upstream_fetch *f)
     forget_connection(f);
 }
 
-/* Give back all that others wait for, before the user hears of the end. */
-static void let_go(struct upstream_fetch *f)
+/* `s` has this attempt now; NULL: no server has. */
+static void set_load(struct upstream_fetch *f, struct upstream_server *s)
 {
-    if (f->state == FETCH_RUNNING || f->state == FETCH_DEAD)
-        leave_curl(f);
+    if (f->loaded != NULL)
+        atomic_fetch_sub_explicit(&f->loaded->running, 1, memory_order_relaxed);
+    if (s != NULL)
+        atomic_fetch_add_explicit(&s->running, 1, memory_order_relaxed);
+    f->loaded = s;
+}
+
+/* Give back what others of this target wait for. */
+static void leave_target(struct upstream_fetch *f)
+{
+    set_load(f, NULL);
     if (f->ticket != NULL)
         upstream__ticket_drop(f->ticket);
     f->ticket = NULL;
@@ -139,6 +165,14 @@ static void let_go(struct upstream_fetch *f)
     }
     upstream__undo(f);
     stop_time(f);
+}
+
+/* Before the user hears of the end. */
+static void let_go(struct upstream_fetch *f)
+{
+    if (f->state == FETCH_RUNNING || f->state == FETCH_DEAD)
+        leave_curl(f);
+    leave_target(f);
     f->state = FETCH_ENDING;
 }
 
@@ -151,9 +185,11 @@ static void release_request(struct upstream_fetch *f)
     free(f->body);
     f->body = NULL;
     f->body_bytes = 0;
-    f->fields = NULL;
+    f->origin_fields = f->peer_fields = NULL;
     upstream_target_unref(f->target);
+    upstream_route_unref(f->route);
     f->target = NULL;
+    f->route = NULL;
 }
 
 static void make_spare(struct upstream_fetch *f)
@@ -191,6 +227,18 @@ void upstream__fetch_drop(struct upstream_fetch *f)
 
 /* What libcurl calls. */
 
+/* A shield that wants nothing of us has not begun with the request. */
+static bool sends_away(const struct upstream_fetch *f)
+{
+    struct slice said;
+
+    if (!f->target->is_peer)
+        return false;
+    said = http_fields_value(&f->head.fields, SLICE("selvage-error"));
+    return slice_eq(said, SLICE("draining")) || slice_eq(said, SLICE("overloaded")) ||
+           slice_eq(said, SLICE("refused"));
+}
+
 static size_t on_header(char *p, size_t one, size_t n, void *user)
 {
     struct upstream_fetch *f = user;
@@ -215,6 +263,12 @@ static size_t on_header(char *p, size_t one, size_t n, void *user)
         fail(f, UPSTREAM_FAILED_GARBAGE, f->head.complaint);
         return 0;
     }
+    upstream__target_worked(f->target);
+    if (sends_away(f)) {
+        fail(f, UPSTREAM_FAILED_AWAY,
+             "the shield drains, is overloaded, or does not know this node");
+        return 0;
+    }
     keep_ms = head_keep_alive_ms(&f->head.fields);
     if (keep_ms >= 0 && f->socket != NULL)
         f->socket->keep_ms =
@@ -234,7 +288,8 @@ static size_t on_header(char *p, size_t one, size_t n, void *user)
                                   .fields = f->head.fields,
                                   .framing = f->framing.kind,
                                   .body_bytes = f->framing.body_bytes,
-                                  .sent_mono_ms = f->sent_ms};
+                                  .sent_mono_ms = f->sent_ms,
+                                  .is_peer = f->target->is_peer};
     f->events.head(f->user, &told);
     if (f->state != FETCH_RUNNING)
         return 0;
@@ -446,6 +501,76 @@ static void attempt(struct upstream_fetch *f)
     upstream__todo(f);
 }
 
+/* upstream.h says when a request leaves a shield.  One that was sent moves on once: that is the one
+ * retry. */
+static bool may_leave(const struct upstream_fetch *f, enum upstream_failure failure)
+{
+    bool may_repeat = f->sent == 0 || (f->is_idempotent && f->retries == 0);
+
+    if (f->route == NULL || !f->target->is_peer)
+        return false;
+    switch (failure) {
+    case UPSTREAM_FAILED_RESOLVE:
+    case UPSTREAM_FAILED_CONNECT:
+    case UPSTREAM_FAILED_TLS:
+    case UPSTREAM_FAILED_CLOSED:
+    case UPSTREAM_FAILED_DOWN:
+        return may_repeat && f->head.bytes == 0;
+    case UPSTREAM_FAILED_AWAY:
+        return true;
+    case UPSTREAM_OK:
+    case UPSTREAM_FAILED_TIMEOUT:
+    case UPSTREAM_FAILED_GARBAGE:
+    case UPSTREAM_FAILED_TRUNCATED:
+    case UPSTREAM_FAILED_OVERLOAD:
+    case UPSTREAM_FAILED_BREAKER:
+        break;
+    }
+    return false;
+}
+
+static void enter(struct upstream_fetch *f);
+
+static void use_hop(struct upstream_fetch *f, size_t at)
+{
+    f->tried |= UINT64_C(1) << at;
+    f->target = upstream_target_ref(f->route->hop[at].target);
+    f->server = NULL;
+    f->sent = 0;
+    f->sends_granted = 1;
+    if (!f->target->is_peer && f->route->count > 1)
+        metrics_add(METRIC_UPSTREAM_DIRECT, 1);
+}
+
+/* To the next hop, if there is one.  libcurl does not have the fetch. */
+static bool move_on(struct upstream_fetch *f, enum upstream_failure failure)
+{
+    size_t at = may_leave(f, failure) ? upstream__route_next(f->route, f->key, f->tried, now_ms(f))
+                                      : CHOICE_NONE;
+
+    if (at == CHOICE_NONE)
+        return false;
+    log_debug("upstream: %s: %s: to %s", upstream_failure_name(failure), f->target->server[0].url,
+              f->route->hop[at].target->server[0].url);
+    leave_target(f);
+    if (f->sent > 0 && failure != UPSTREAM_FAILED_AWAY)
+        f->retries++;
+    upstream_target_unref(f->target);
+    use_hop(f, at);
+    f->wants_fresh = false;
+    metrics_add(METRIC_UPSTREAM_MOVED, 1);
+    enter(f);
+    return true;
+}
+
+/* Does the origin, or its net, look broken by this? */
+static bool is_for_breaker(const struct upstream_fetch *f, enum upstream_failure failure)
+{
+    return failure == UPSTREAM_FAILED_RESOLVE || failure == UPSTREAM_FAILED_CONNECT ||
+           failure == UPSTREAM_FAILED_TLS || failure == UPSTREAM_FAILED_CLOSED ||
+           (failure == UPSTREAM_FAILED_TIMEOUT && !f->has_head);
+}
+
 void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
 {
     enum upstream_failure failure;
@@ -466,8 +591,12 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
     if (failure == UPSTREAM_FAILED_RESOLVE || failure == UPSTREAM_FAILED_CONNECT ||
         failure == UPSTREAM_FAILED_TLS)
         upstream__server_failed(f->server, now_ms(f));
+    if (is_for_breaker(f, failure))
+        upstream__target_failed(f->target, now_ms(f));
+    if (failure != UPSTREAM_OK && move_on(f, failure))
+        return;
     if (failure != UPSTREAM_OK && take_retry(f, failure)) {
-        f->server = upstream__target_pick(f->target, f->server, now_ms(f));
+        f->server = upstream__target_pick(f->target, f->server, f->key, now_ms(f));
         f->wants_fresh = true;
         attempt(f);
         return;
@@ -478,6 +607,33 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
                                  : curl_easy_strerror(result));
 }
 
+/* The server has gone down, and no byte has come: there is a better place to wait. */
+static bool leave_what_is_down(struct upstream_fetch *f)
+{
+    struct retry_facts facts = {
+        .failure = UPSTREAM_FAILED_DOWN,
+        .is_idempotent = f->is_idempotent,
+        .was_sent = f->sent > 0,
+        .has_answer = f->head.bytes > 0,
+        .retries = f->retries,
+        .servers_count = f->target->servers_count,
+    };
+
+    if (!watches_health(f) || f->head.bytes > 0)
+        return false;
+    if (f->server == NULL || f->state != FETCH_RUNNING)
+        return upstream__target_is_down(f->target) && move_on(f, UPSTREAM_FAILED_DOWN);
+    if (!atomic_load_explicit(&f->server->is_down, memory_order_relaxed))
+        return false;
+    if (!retry_may(&facts) &&
+        (!may_leave(f, UPSTREAM_FAILED_DOWN) ||
+         upstream__route_next(f->route, f->key, f->tried, now_ms(f)) == CHOICE_NONE))
+        return false;
+    fail(f, UPSTREAM_FAILED_DOWN, "the server is down, as its probes say");
+    upstream__fetch_ended(f, CURLE_OPERATION_TIMEDOUT);
+    return true;
+}
+
 static void on_time(void *user)
 {
     struct upstream_fetch *f = user;
@@ -485,6 +641,8 @@ static void on_time(void *user)
     curl_off_t uploaded = 0;
 
     f->timer_due_ms = 0;
+    if (leave_what_is_down(f))
+        return;
     if (due > now_ms(f)) {
         watch_time(f);
         return;
@@ -509,6 +667,8 @@ static void on_time(void *user)
         reactor_timer_start(f->upstream->reactor, &f->timer, f->target->first_byte_ms);
         return;
     }
+    if (is_for_breaker(f, UPSTREAM_FAILED_TIMEOUT))
+        upstream__target_failed(f->target, now_ms(f));
     finish(f, UPSTREAM_FAILED_TIMEOUT,
            f->has_head ? "nothing more of the body for too long" : "no complete head in time");
 }
@@ -550,8 +710,8 @@ static void set_constants(struct upstream_fetch *f)
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, f->upstream); /* sockets outlive fetches */
 }
 
-/* Of TLS the name in the URL is the one that the certificate must bear, so the address goes
- * elsewhere. */
+/* Of TLS the name in the URL is the one that the certificate must bear, so the address of an
+ * origin's server goes elsewhere; a shield is who its URL says. */
 static CURLcode set_server(struct upstream_fetch *f)
 {
     const struct upstream_target *t = f->target;
@@ -562,12 +722,17 @@ static CURLcode set_server(struct upstream_fetch *f)
         curl_easy_setopt(f->easy, CURLOPT_CONNECT_TO, NULL);
         return curl_easy_setopt(f->easy, CURLOPT_URL, f->server->url);
     }
-    snprintf(url, sizeof(url), "https://%s:%s", t->sni != NULL ? t->sni : f->host_name,
-             f->server->port);
+    if (t->is_peer)
+        snprintf(url, sizeof(url), "%s", f->server->url);
+    else
+        snprintf(url, sizeof(url), "https://%s:%s", t->sni != NULL ? t->sni : f->host_name,
+                 f->server->port);
     rc = curl_easy_setopt(f->easy, CURLOPT_URL, url);
     if (rc == CURLE_OK)
         rc = curl_easy_setopt(f->easy, CURLOPT_CAINFO, t->ca != NULL ? t->ca : f->upstream->ca);
-    curl_easy_setopt(f->easy, CURLOPT_CONNECT_TO, &f->server->connect_to);
+    if (rc == CURLE_OK)
+        rc = curl_easy_setopt(f->easy, CURLOPT_SSLCERT, t->certificate); /* and the key in it */
+    curl_easy_setopt(f->easy, CURLOPT_CONNECT_TO, t->is_peer ? NULL : &f->server->connect_to);
     curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYPEER, t->verify ? 1L : 0L);
     curl_easy_setopt(f->easy, CURLOPT_SSL_VERIFYHOST, t->verify ? 2L : 0L);
     return rc;
@@ -591,7 +756,7 @@ static CURLcode set_request(struct upstream_fetch *f)
         curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
     if (rc == CURLE_OK)
         rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, f->method);
-    curl_easy_setopt(e, CURLOPT_HTTPHEADER, f->fields);
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, f->target->is_peer ? f->peer_fields : f->origin_fields);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)f->target->connect_ms);
     curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, f->wants_fresh ? 1L : 0L);
     curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 0L);
@@ -605,7 +770,13 @@ static void start(struct upstream_fetch *f)
     CURLMcode mc;
 
     if (f->server == NULL)
-        f->server = upstream__target_pick(f->target, NULL, now_ms(f));
+        f->server = upstream__target_pick(f->target, NULL, f->key, now_ms(f));
+    if (f->server == NULL) {
+        if (!move_on(f, UPSTREAM_FAILED_DOWN))
+            finish(f, UPSTREAM_FAILED_DOWN, "every server is down, as its probes say");
+        return;
+    }
+    set_load(f, f->server);
     if (set_server(f) != CURLE_OK || set_request(f) != CURLE_OK) {
         finish(f, UPSTREAM_FAILED_OVERLOAD, "out of memory");
         return;
@@ -627,7 +798,7 @@ void upstream__fetch_work(struct upstream_fetch *f)
         start(f);
         return;
     case FETCH_FAILING:
-        finish(f, UPSTREAM_FAILED_OVERLOAD, "the ceiling and its queue are full");
+        finish(f, f->failure, f->complaint);
         return;
     case FETCH_DEAD:
         upstream__fetch_drop(f);
@@ -654,6 +825,37 @@ void upstream__fetch_turn(struct upstream_fetch *f)
     f->has_place = true;
     metrics_add(METRIC_UPSTREAM_RUNNING, 1);
     attempt(f);
+}
+
+static void give_up(struct upstream_fetch *f, enum upstream_failure failure, const char *complaint)
+{
+    fail(f, failure, complaint);
+    f->state = FETCH_FAILING;
+    upstream__todo(f);
+}
+
+static void enter(struct upstream_fetch *f)
+{
+    f->started_ms = now_ms(f);
+    f->sent_ms = 0;
+    head_restart(&f->head);
+    switch (upstream__target_enter(f->target, f, f->upstream->reactor, &f->ticket)) {
+    case UPSTREAM_TURN_NOW:
+        f->has_place = true;
+        metrics_add(METRIC_UPSTREAM_RUNNING, 1);
+        attempt(f);
+        break;
+    case UPSTREAM_TURN_LATER:
+        f->state = FETCH_WAITING;
+        watch_time(f);
+        break;
+    case UPSTREAM_TURN_NEVER:
+        give_up(f, UPSTREAM_FAILED_OVERLOAD, "the ceiling and its queue are full");
+        break;
+    case UPSTREAM_TURN_BREAKER:
+        give_up(f, UPSTREAM_FAILED_BREAKER, "it failed every time of late");
+        break;
+    }
 }
 
 /* Birth and public face. */
@@ -699,6 +901,9 @@ static void reset(struct upstream_fetch *f)
     arena_init(&f->arena, f->lent, sizeof(f->lent), REQUEST_BYTES_MAX);
     f->server = NULL;
     f->socket = NULL;
+    f->loaded = NULL;
+    f->route = NULL;
+    f->tried = 0;
     f->wants_fresh = false;
     f->sent = f->retries = 0;
     f->sends_granted = 1;
@@ -711,6 +916,7 @@ static void reset(struct upstream_fetch *f)
 enum err upstream_fetch(struct upstream *u, const struct upstream_request *rq,
                         const struct upstream_events *ev, void *user, struct upstream_fetch **out)
 {
+    size_t first = CHOICE_NONE;
     struct upstream_fetch *f;
     enum err e = upstream__fetch_new(u, &f);
 
@@ -718,7 +924,14 @@ enum err upstream_fetch(struct upstream *u, const struct upstream_request *rq,
         return e;
     reset(f);
     TAILQ_INSERT_TAIL(&u->running, f, all);
-    f->target = upstream_target_ref(rq->target);
+    f->key = rq->key;
+    if (rq->route != NULL) {
+        f->route = upstream_route_ref(rq->route);
+        first = upstream__route_next(f->route, f->key, 0, now_ms(f));
+        use_hop(f, first == CHOICE_NONE ? 0 : first);
+    } else {
+        f->target = upstream_target_ref(rq->target);
+    }
     f->events = *ev;
     f->user = user;
     e = upstream__request_copy(f, rq);
@@ -726,21 +939,10 @@ enum err upstream_fetch(struct upstream *u, const struct upstream_request *rq,
         make_spare(f);
         return e;
     }
-    switch (upstream__target_enter(f->target, f, u->reactor, &f->ticket)) {
-    case UPSTREAM_TURN_NOW:
-        f->has_place = true;
-        metrics_add(METRIC_UPSTREAM_RUNNING, 1);
-        attempt(f);
-        break;
-    case UPSTREAM_TURN_LATER:
-        f->state = FETCH_WAITING;
-        watch_time(f);
-        break;
-    case UPSTREAM_TURN_NEVER:
-        f->state = FETCH_FAILING;
-        upstream__todo(f);
-        break;
-    }
+    if (rq->route != NULL && first == CHOICE_NONE)
+        give_up(f, UPSTREAM_FAILED_DOWN, "every hop is down, as its probes say");
+    else
+        enter(f);
     *out = f;
     return ERR_OK;
 }

@@ -61,31 +61,76 @@ static enum err add_line(struct upstream_fetch *f, struct curl_slist ***end, str
     return ERR_OK;
 }
 
-static enum err copy_fields(struct upstream_fetch *f, const struct upstream_request *rq)
+static enum err add_fields(struct upstream_fetch *f, struct curl_slist ***end,
+                           const struct http_fields *fields)
 {
-    static const char *const unwanted[] = {"Accept", "Content-Type", "Expect", "User-Agent"};
-    struct curl_slist **end = &f->fields;
-    enum err e = add_line(f, &end, SLICE("Host"), SLICE(": "), rq->host);
+    enum err e = ERR_OK;
 
-    for (size_t i = 0; rq->fields != NULL && i < rq->fields->count; i++) {
-        const struct http_field *x = &rq->fields->item[i];
+    for (size_t i = 0; e == ERR_OK && fields != NULL && i < fields->count; i++) {
+        const struct http_field *x = &fields->item[i];
         struct slice value = slice_trim(x->value);
 
         if (!http_is_token(x->name) || !http_is_field_value(x->value))
             return ERR_INVALID;
-        if (e == ERR_OK && !is_ours(x->name))
-            e = add_line(f, &end, x->name, value.n > 0 ? SLICE(": ") : SLICE(";"), value);
+        if (!is_ours(x->name))
+            e = add_line(f, end, x->name, value.n > 0 ? SLICE(": ") : SLICE(";"), value);
     }
+    return e;
+}
+
+static bool is_given(const struct http_fields *fields, struct slice name)
+{
+    for (size_t i = 0; fields != NULL && i < fields->count; i++)
+        if (slice_eq_nocase(fields->item[i].name, name))
+            return true;
+    return false;
+}
+
+/* What goes to every target. */
+static enum err add_common(struct upstream_fetch *f, struct curl_slist **end,
+                           const struct http_fields *fields)
+{
+    static const char *const unwanted[] = {"Accept", "Content-Type", "Expect", "User-Agent"};
+    enum err e = add_fields(f, &end, fields);
+
     for (size_t i = 0; e == ERR_OK && i < sizeof(unwanted) / sizeof(unwanted[0]); i++) {
         struct slice name = slice_of(unwanted[i]);
-        bool is_given = false; /* and goes out: what is_ours() drops does not count */
 
-        for (size_t j = 0;
-             !is_ours(name) && rq->fields != NULL && j < rq->fields->count && !is_given; j++)
-            is_given = slice_eq_nocase(rq->fields->item[j].name, name);
-        if (!is_given)
+        /* what is_ours() drops does not count as given */
+        if (is_ours(name) || !is_given(fields, name))
             e = add_line(f, &end, name, SLICE(":"), (struct slice){NULL, 0});
     }
+    return e;
+}
+
+/* Host, and the fields for one kind of target, before those for all. */
+static enum err add_head(struct upstream_fetch *f, struct curl_slist **begin, struct slice host,
+                         const struct http_fields *own, struct curl_slist *common)
+{
+    struct curl_slist **end = begin;
+    enum err e = add_line(f, &end, SLICE("Host"), SLICE(": "), host);
+
+    if (e == ERR_OK)
+        e = add_fields(f, &end, own);
+    *end = common;
+    return e;
+}
+
+static bool asks_peers(const struct upstream_request *rq)
+{
+    return rq->route != NULL || rq->target->is_peer;
+}
+
+static enum err copy_fields(struct upstream_fetch *f, const struct upstream_request *rq,
+                            struct slice origin_host)
+{
+    struct curl_slist *common = NULL;
+    enum err e = add_common(f, &common, rq->fields);
+
+    if (e == ERR_OK)
+        e = add_head(f, &f->origin_fields, origin_host, rq->origin_fields, common);
+    if (e == ERR_OK && asks_peers(rq))
+        e = add_head(f, &f->peer_fields, rq->host, rq->peer_fields, common);
     return e;
 }
 
@@ -127,8 +172,10 @@ static struct slice name_of(struct slice host)
 
 enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_request *rq)
 {
+    struct slice origin_host = rq->origin_host.p != NULL ? rq->origin_host : rq->host;
+
     if (!http_is_token(rq->method) || rq->method.n > METHOD_BYTES_MAX ||
-        !is_target(rq->request_target) || !is_host(rq->host))
+        !is_target(rq->request_target) || !is_host(rq->host) || !is_host(origin_host))
         return ERR_INVALID;
     f->is_head = slice_eq(rq->method, SLICE("HEAD"));
     f->has_body = rq->has_body;
@@ -136,7 +183,7 @@ enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_
     f->is_idempotent = rq->is_idempotent;
     f->method = arena_text(&f->arena, rq->method);
     f->request_target = arena_text(&f->arena, rq->request_target);
-    f->host_name = arena_text(&f->arena, name_of(rq->host));
+    f->host_name = arena_text(&f->arena, name_of(origin_host));
     if (f->method == NULL || f->request_target == NULL || f->host_name == NULL)
         return ERR_NOMEM;
     if (rq->has_body) {
@@ -148,5 +195,5 @@ enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_
             memcpy(f->body, rq->body.p, rq->body.n);
         f->body_bytes = rq->body.n;
     }
-    return copy_fields(f, rq);
+    return copy_fields(f, rq, origin_host);
 }

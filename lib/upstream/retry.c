@@ -47,6 +47,7 @@ bool retry_may(const struct retry_facts *f)
     case UPSTREAM_FAILED_RESOLVE:
     case UPSTREAM_FAILED_CONNECT:
     case UPSTREAM_FAILED_TLS:
+    case UPSTREAM_FAILED_DOWN:
         return f->servers_count > 1;
     case UPSTREAM_FAILED_CLOSED:
         return true;
@@ -55,6 +56,8 @@ bool retry_may(const struct retry_facts *f)
     case UPSTREAM_FAILED_GARBAGE:
     case UPSTREAM_FAILED_TRUNCATED:
     case UPSTREAM_FAILED_OVERLOAD:
+    case UPSTREAM_FAILED_BREAKER:
+    case UPSTREAM_FAILED_AWAY:
         break;
     }
     return false;

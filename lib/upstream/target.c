@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/metrics.h"
 
 enum {
@@ -61,6 +62,7 @@ static enum err server_init(struct upstream_server *s, struct slice text)
              (unsigned)number);
     snprintf(s->connect_to.data, bytes, "::%.*s:%u", (int)host.n, host.p, (unsigned)number);
     s->port = strrchr(s->url, ':') + 1;
+    s->id = choice_id(slice_of(s->url));
     return ERR_OK;
 }
 
@@ -74,6 +76,9 @@ static void target_free(struct upstream_target *t)
     free(t->name);
     free(t->sni);
     free(t->ca);
+    free(t->certificate);
+    free((char *)(uintptr_t)t->probe.path);
+    free((char *)(uintptr_t)t->probe.host);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -84,13 +89,26 @@ static bool copy_text(char **to, const char *text)
     return text == NULL || *to != NULL;
 }
 
+static bool copy_texts(struct upstream_target *t, const struct upstream_target_options *opt)
+{
+    char *path = NULL, *host = NULL;
+    bool ok = copy_text(&t->name, opt->name) && copy_text(&t->sni, opt->sni) &&
+              copy_text(&t->ca, opt->ca) && copy_text(&t->certificate, opt->certificate) &&
+              copy_text(&path, opt->probe.path) && copy_text(&host, opt->probe.host);
+
+    t->probe = opt->probe;
+    t->probe.path = path;
+    t->probe.host = host;
+    return ok;
+}
+
 enum err upstream_target_new(const struct upstream_target_options *opt,
                              struct upstream_target **out)
 {
     struct upstream_target *t;
     enum err e = ERR_OK;
 
-    CHECK(opt->servers_count > 0);
+    CHECK(opt->servers_count > 0 && opt->servers_count <= LIMIT_SERVERS);
     CHECK(opt->connections > 0);
     CHECK(opt->connect_ms > 0 && opt->first_byte_ms > 0 && opt->idle_ms > 0);
     t = calloc(1, sizeof(*t));
@@ -101,19 +119,23 @@ enum err upstream_target_new(const struct upstream_target_options *opt,
     TAILQ_INIT(&t->queue);
     t->verify = opt->verify;
     t->allow_local = opt->allow_local;
+    t->is_peer = opt->is_peer;
+    t->balance = opt->balance;
     t->connections_max = opt->connections;
     t->queue_max = opt->queue;
     t->connect_ms = opt->connect_ms;
     t->first_byte_ms = opt->first_byte_ms;
     t->idle_ms = opt->idle_ms;
     t->server = calloc(opt->servers_count, sizeof(t->server[0]));
-    if (t->server == NULL || !copy_text(&t->name, opt->name) || !copy_text(&t->sni, opt->sni) ||
-        !copy_text(&t->ca, opt->ca))
+    if (t->server == NULL || !copy_texts(t, opt))
         e = ERR_NOMEM;
     if (e == ERR_OK && t->sni != NULL && !is_host(slice_of(t->sni)))
         e = ERR_INVALID;
-    for (; e == ERR_OK && t->servers_count < opt->servers_count; t->servers_count++)
+    for (; e == ERR_OK && t->servers_count < opt->servers_count; t->servers_count++) {
+        t->server[t->servers_count].weight =
+            opt->weights != NULL ? opt->weights[t->servers_count] : 1;
         e = server_init(&t->server[t->servers_count], slice_of(opt->servers[t->servers_count]));
+    }
     if (e != ERR_OK) {
         target_free(t);
         return e;
@@ -161,6 +183,10 @@ enum upstream_turn upstream__target_enter(struct upstream_target *t, struct upst
     struct upstream_ticket *k = NULL;
 
     pthread_mutex_lock(&t->lock);
+    if (!breaker_may_pass(&t->breaker, reactor_now_ms(r))) {
+        pthread_mutex_unlock(&t->lock);
+        return UPSTREAM_TURN_BREAKER;
+    }
     retry_count_request(&t->budget, reactor_now_ms(r));
     if (t->running < t->connections_max) { /* then nobody waits */
         t->running++;
@@ -235,7 +261,7 @@ bool upstream__target_take_retry(struct upstream_target *t, int64_t now_ms)
 
 /* After its rest a server gets one request; the others pass it over until that one has said how it
  * went. */
-static bool may_try(struct upstream_server *s, int64_t now_ms)
+static bool take_try(struct upstream_server *s, int64_t now_ms)
 {
     int64_t until_ms = atomic_load_explicit(&s->rests_until_ms, memory_order_relaxed);
 
@@ -246,21 +272,126 @@ static bool may_try(struct upstream_server *s, int64_t now_ms)
                                      memory_order_relaxed, memory_order_relaxed);
 }
 
-struct upstream_server *upstream__target_pick(struct upstream_target *t,
-                                              const struct upstream_server *failed, int64_t now_ms)
+static bool is_down(const struct upstream_server *s)
 {
-    size_t first = failed != NULL ? (size_t)(failed - t->server) + 1
-                                  : atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed);
-    size_t tries = failed != NULL && t->servers_count > 1 ? t->servers_count - 1 : t->servers_count;
+    return atomic_load_explicit(&s->is_down, memory_order_relaxed);
+}
 
-    for (size_t i = 0; i < tries; i++) {
-        struct upstream_server *s = &t->server[(first + i) % t->servers_count];
+static bool rests(const struct upstream_server *s, int64_t now_ms)
+{
+    return atomic_load_explicit(&s->rests_until_ms, memory_order_relaxed) > now_ms;
+}
 
-        if (may_try(s, now_ms))
-            return s;
+static bool has_room(const struct upstream_target *t, struct upstream_server *s, int64_t now_ms)
+{
+    int64_t up_since_ms = atomic_load_explicit(&s->up_since_ms, memory_order_relaxed);
+
+    return up_since_ms == 0 || atomic_load_explicit(&s->running, memory_order_relaxed) <
+                                   health_room(t->connections_max, up_since_ms, now_ms);
+}
+
+static size_t choose(const struct upstream_target *t, const struct choice_server *c, uint64_t key,
+                     uint64_t turn)
+{
+    return t->balance == UPSTREAM_HASH ? choice_hash(c, t->servers_count, key)
+                                       : choice_least(c, t->servers_count, turn);
+}
+
+/* In the first round only what is well; in the second, since refusing would be no better than
+ * trying, whatever is not down. */
+static void read_choices(struct upstream_target *t, const struct upstream_server *failed, int round,
+                         int64_t now_ms, struct choice_server *out)
+{
+    for (size_t i = 0; i < t->servers_count; i++) {
+        struct upstream_server *s = &t->server[i];
+
+        out[i] = (struct choice_server){
+            .id = s->id,
+            .weight = s->weight,
+            .running = atomic_load_explicit(&s->running, memory_order_relaxed),
+            .is_fit = s != failed && !is_down(s) &&
+                      (round > 0 || (!rests(s, now_ms) && has_room(t, s, now_ms))),
+        };
     }
-    return &t->server[first %
-                      t->servers_count]; /* all rest: refusing would be no better than trying */
+}
+
+struct upstream_server *upstream__target_pick(struct upstream_target *t,
+                                              const struct upstream_server *failed, uint64_t key,
+                                              int64_t now_ms)
+{
+    uint64_t turn = atomic_fetch_add_explicit(&t->turn, 1, memory_order_relaxed);
+    struct choice_server c[LIMIT_SERVERS];
+
+    failed = t->servers_count > 1 ? failed : NULL;
+    for (int round = 0; round < 2; round++) {
+        read_choices(t, failed, round, now_ms, c);
+        for (;;) {
+            size_t at = choose(t, c, key, turn);
+
+            if (at == CHOICE_NONE)
+                break;
+            if (round > 0 || take_try(&t->server[at], now_ms))
+                return &t->server[at];
+            c[at].is_fit = false;
+        }
+    }
+    return failed != NULL ? upstream__target_pick(t, NULL, key, now_ms) : NULL;
+}
+
+bool upstream__target_is_down(const struct upstream_target *t)
+{
+    for (size_t i = 0; i < t->servers_count; i++)
+        if (!is_down(&t->server[i]))
+            return false;
+    return true;
+}
+
+struct choice_hop upstream__target_as_hop(struct upstream_target *t, unsigned group, bool may_rest,
+                                          int64_t now_ms)
+{
+    struct choice_hop h = {.id = t->server[0].id, .group = group};
+
+    for (size_t i = 0; i < t->servers_count; i++) {
+        struct upstream_server *s = &t->server[i];
+        bool is_up = !is_down(s) && (may_rest || !t->is_peer || !rests(s, now_ms));
+
+        h.is_up = h.is_up || is_up;
+        h.has_room = h.has_room || (is_up && has_room(t, s, now_ms));
+    }
+    return h;
+}
+
+void upstream__target_worked(struct upstream_target *t)
+{
+    bool was_open;
+
+    if (!atomic_load_explicit(&t->has_failed, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&t->lock);
+    atomic_store_explicit(&t->has_failed, false, memory_order_relaxed);
+    was_open = breaker_worked(&t->breaker);
+    pthread_mutex_unlock(&t->lock);
+    if (was_open)
+        log_warn("%s: the origin answers again", t->name != NULL ? t->name : "-");
+}
+
+void upstream__target_failed(struct upstream_target *t, int64_t now_ms)
+{
+    bool opened;
+
+    if (t->is_peer || t->is_unbroken)
+        return;
+    pthread_mutex_lock(&t->lock);
+    atomic_store_explicit(&t->has_failed, true, memory_order_relaxed);
+    opened = breaker_failed(&t->breaker, now_ms);
+    pthread_mutex_unlock(&t->lock);
+    if (opened) {
+        metrics_add(METRIC_UPSTREAM_BREAKER_OPENED, 1);
+        log_warn("%s: the origin has failed %d times in a row: it is left alone, and asked once "
+                 "every %d s",
+                 t->name != NULL ? t->name : "-", LIMIT_BREAKER_FAILURES,
+                 LIMIT_BREAKER_OPEN_MS / 1000);
+    }
 }
 
 void upstream__server_failed(struct upstream_server *s, int64_t now_ms)

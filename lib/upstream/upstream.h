@@ -21,18 +21,38 @@
 
 struct upstream;        /* one per worker */
 struct upstream_fetch;  /* one request on its way */
-struct upstream_target; /* an origin: servers, TLS, ceilings; shared by all workers, counted */
+struct upstream_target; /* an origin, or a shield: servers, TLS, ceilings; of all workers, counted
+                         */
+struct upstream_route;  /* targets in the order in which a request may try them; counted */
+struct upstream_prober; /* asks servers whether they are well; one a process */
+
+enum upstream_balance {
+    UPSTREAM_LEAST, /* the server with the fewest requests for its weight */
+    UPSTREAM_HASH,  /* the server that has the request's key */
+};
+
+struct upstream_probe {
+    const char *path;             /* NULL: no probes, every server counts as up */
+    const char *host;             /* the Host field */
+    int64_t every_ms, timeout_ms; /* timeout_ms: for the connection, and for the head */
+};
 
 struct upstream_target_options { /* borrowed for the call */
     const char *name;            /* of the site: for logs */
-    const char *const *servers;  /* scheme://host[:port], tried in turn */
+    const char *const *servers;  /* scheme://host[:port]; at most LIMIT_SERVERS */
     size_t servers_count;
+    const unsigned *weights; /* of the servers, at least 1 each; NULL: equal ones */
+    enum upstream_balance balance;
     const char *sni; /* NULL: the request's Host */
     const char *ca;  /* PEM file, or NULL: the system's */
+    const char
+        *certificate; /* PEM file of chain and key that is shown to the servers; NULL: none */
     bool verify;
     bool allow_local;
+    bool is_peer; /* a shield: its URL names it, it is believed, and may be left for the next hop */
     unsigned connections, queue; /* ceilings of the node: over all workers */
     int64_t connect_ms, first_byte_ms, idle_ms;
+    struct upstream_probe probe; /* by a prober, if there is one */
 };
 
 /* ERR_INVALID: a server that is no URL.  ERR_NOMEM. */
@@ -40,6 +60,27 @@ NODISCARD enum err upstream_target_new(const struct upstream_target_options *opt
                                        struct upstream_target **out);
 struct upstream_target *upstream_target_ref(struct upstream_target *t);
 void upstream_target_unref(struct upstream_target *t);
+
+/*
+ * A request goes to the nearest group that is well, and in it to the target that has its key.  It
+ * leaves a shield for another target only
+ *   - when no connection can be had in time,
+ *   - when the connection ends before a byte of the answer, and the request is idempotent,
+ *   - when probes say that the shield is down and no byte of the answer has come,
+ *   - when the shield says Selvage-Error: draining, overloaded or refused (it does not take us for
+ * a node of its fleet): never because it is slow, or answers with an error.  Nothing leaves an
+ * origin.
+ */
+struct upstream_hop {
+    struct upstream_target *target;
+    unsigned group; /* 0 is tried first; the origin's is the last */
+};
+
+/* At most LIMIT_HOPS; references are taken.  ERR_NOMEM. */
+NODISCARD enum err upstream_route_new(const struct upstream_hop *hops, size_t n,
+                                      struct upstream_route **out);
+struct upstream_route *upstream_route_ref(struct upstream_route *r);
+void upstream_route_unref(struct upstream_route *r); /* NULL is fine */
 
 NODISCARD enum err upstream_new(struct reactor *r, struct upstream **out);
 void upstream_free(struct upstream *u); /* cancels what runs; NULL is fine */
@@ -55,6 +96,10 @@ enum upstream_failure {
     UPSTREAM_FAILED_GARBAGE,   /* not HTTP, a head too large, framing that contradicts itself */
     UPSTREAM_FAILED_TRUNCATED, /* ended or reset in the body */
     UPSTREAM_FAILED_OVERLOAD,  /* the ceiling and its queue are full */
+    UPSTREAM_FAILED_DOWN,      /* probes say so of all that may be asked */
+    UPSTREAM_FAILED_BREAKER,   /* it failed every time of late; nobody was asked */
+    UPSTREAM_FAILED_AWAY, /* the shield wants nothing of us (draining, overloaded, refused), and no
+                             other is left */
 };
 
 const char *upstream_failure_name(
@@ -74,6 +119,7 @@ struct upstream_head {
     enum upstream_framing framing;
     uint64_t body_bytes;  /* with UPSTREAM_LENGTH */
     int64_t sent_mono_ms; /* when the request was handed to a connection */
+    bool is_peer;         /* a shield's: its Selvage-* fields may be believed */
 };
 
 enum upstream_flow { UPSTREAM_GO_ON, UPSTREAM_PAUSE /* after taking these bytes */ };
@@ -87,12 +133,17 @@ struct upstream_events {
 
 struct upstream_request { /* borrowed for the call */
     struct upstream_target *target;
+    struct upstream_route *route; /* not NULL: this, and not `target` */
+    uint64_t key;                 /* a hash of what is asked for: the same on all nodes */
     struct slice method;
     struct slice request_target; /* path and query, byte for byte */
     struct slice host;           /* the Host field */
+    struct slice origin_host;    /* p != NULL: the Host field for a target that is no peer */
     const struct http_fields
-        *fields;        /* all that goes out but Host, Content-Length and Connection */
-    struct slice body;  /* copied */
+        *fields; /* all that goes out but Host, Content-Length and Connection */
+    const struct http_fields *peer_fields, *origin_fields; /* and these, by what the target is;
+                                                              NULL: none */
+    struct slice body;                                     /* copied */
     bool has_body;      /* also an empty one: then Content-Length: 0 */
     bool stream;        /* no idle limit under LIMIT_STREAM_IDLE_MS */
     bool is_idempotent; /* may be sent again when the connection ends without a byte */
@@ -107,5 +158,15 @@ void upstream_resume(
     struct upstream_fetch *f); /* after UPSTREAM_PAUSE; nothing when it is not paused */
 void upstream_cancel(
     struct upstream_fetch *f); /* no callback comes any more; its connection is closed */
+
+/*
+ * Probes run on the thread of `u`, which must outlive the prober.  Any number of targets; those
+ * without a probe are skipped.  What servers of the same URL were found to be before holds on.
+ * References are taken.  ERR_NOMEM: it goes on with the old ones.
+ */
+NODISCARD enum err upstream_prober_new(struct upstream *u, struct upstream_prober **out);
+NODISCARD enum err upstream_prober_use(struct upstream_prober *p,
+                                       struct upstream_target *const *targets, size_t n);
+void upstream_prober_free(struct upstream_prober *p); /* NULL is fine */
 
 #endif

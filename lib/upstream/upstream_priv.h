@@ -9,8 +9,12 @@
 #include <sys/queue.h>
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/reactor.h"
+#include "upstream/breaker.h"
+#include "upstream/choice.h"
 #include "upstream/head.h"
+#include "upstream/health.h"
 #include "upstream/retry.h"
 #include "upstream/upstream.h"
 
@@ -23,9 +27,17 @@ struct upstream_server {
     bool is_tls;
     struct curl_slist
         connect_to; /* "::host:port": where to connect, whatever the certificate is for */
+    uint64_t id;    /* of the URL: choice_id() */
+    unsigned weight;
 
     /* 0: in use.  Else nobody tries it before; the first to come then moves it on, and tries. */
     _Atomic int64_t rests_until_ms;
+
+    /* Written by the prober; each a fact by itself, so relaxed. */
+    _Atomic bool is_down;
+    _Atomic int64_t up_since_ms; /* 0: it was never down */
+
+    atomic_uint running; /* attempts that it has now; a number to go by, so relaxed */
 };
 
 /* A place in the queue of a target. */
@@ -42,8 +54,10 @@ struct upstream_ticket {
 
 struct upstream_target {
     /* Fixed at birth, any thread may read. */
-    char *name, *sni, *ca; /* owned; sni and ca may be NULL */
-    bool verify, allow_local;
+    char *name, *sni, *ca, *certificate; /* owned; all but name may be NULL */
+    bool verify, allow_local, is_peer;
+    enum upstream_balance balance;
+    struct upstream_probe probe; /* its texts are owned */
     unsigned connections_max, queue_max;
     int64_t connect_ms, first_byte_ms, idle_ms;
     size_t servers_count;
@@ -58,9 +72,18 @@ struct upstream_target {
     unsigned running, queued;
     TAILQ_HEAD(, upstream_ticket) queue;
     struct retry_budget budget;
+    bool is_unbroken;       /* without a breaker: of probes, which are to find out */
+    struct breaker breaker; /* of an origin; shields have their probes */
+    atomic_bool
+        has_failed; /* since it last answered: then the breaker wants to hear of an answer */
 };
 
-enum upstream_turn { UPSTREAM_TURN_NOW, UPSTREAM_TURN_LATER, UPSTREAM_TURN_NEVER };
+enum upstream_turn {
+    UPSTREAM_TURN_NOW,
+    UPSTREAM_TURN_LATER,
+    UPSTREAM_TURN_NEVER,
+    UPSTREAM_TURN_BREAKER
+};
 
 /*
  * Ask for a place under the ceiling, for one fetch.  LATER: *out is the fetch's ticket; when its
@@ -74,11 +97,37 @@ void upstream__ticket_drop(struct upstream_ticket *k); /* the fetch does not wai
 
 bool upstream__target_take_retry(struct upstream_target *t, int64_t now_ms);
 
-/* The next server in turn that does not rest; with `failed` (may be NULL) the one after it. */
+/*
+ * The server for a request, by the target's balance, among those that are up and do not rest; not
+ * `failed` (may be NULL), when there is another.  NULL: all are down.
+ */
 struct upstream_server *upstream__target_pick(struct upstream_target *t,
-                                              const struct upstream_server *failed, int64_t now_ms);
+                                              const struct upstream_server *failed, uint64_t key,
+                                              int64_t now_ms);
 void upstream__server_failed(struct upstream_server *s, int64_t now_ms);
 void upstream__server_works(struct upstream_server *s);
+
+/* An answer came, or none did, as far as that is the target's fault: for its breaker. */
+void upstream__target_worked(struct upstream_target *t);
+void upstream__target_failed(struct upstream_target *t, int64_t now_ms);
+
+bool upstream__target_is_down(const struct upstream_target *t); /* all of its servers */
+
+/* As a hop: `may_rest`: one whose connection failed just now counts as up too. */
+struct choice_hop upstream__target_as_hop(struct upstream_target *t, unsigned group, bool may_rest,
+                                          int64_t now_ms);
+
+/* route.c: which target is next. */
+
+struct upstream_route {
+    atomic_size_t refs;
+    size_t count;
+    struct upstream_hop hop[]; /* counted targets */
+};
+
+/* CHOICE_NONE: no hop is left that is not in the set `tried`, or all are down. */
+size_t upstream__route_next(const struct upstream_route *r, uint64_t key, uint64_t tried,
+                            int64_t now_ms);
 
 /* sockets.c: what we must know of a connection and libcurl does not tell. */
 
@@ -164,16 +213,21 @@ struct upstream_fetch {
     bool has_place;                 /* under the target's ceiling */
 
     /* The request. */
-    struct upstream_target *target; /* counted */
+    struct upstream_target *target; /* counted; the present hop's */
+    struct upstream_route *route;   /* counted; NULL: one target and no other */
+    uint64_t key, tried;            /* tried: a set of hops */
     struct arena arena;
-    char *method, *request_target, *host_name; /* of the arena; host_name: Host without its port */
-    struct curl_slist *fields;                 /* of the arena */
-    char *body;                                /* owned */
+    char *method, *request_target, *host_name; /* of the arena; host_name: Host without its port, of
+                                                  an origin */
+    struct curl_slist *origin_fields, *peer_fields; /* of the arena; peer_fields NULL: no peer is
+                                                       asked */
+    char *body;                                     /* owned */
     size_t body_bytes;
     bool has_body, is_head, is_stream, is_idempotent;
 
     /* The attempt. */
     struct upstream_server *server;
+    struct upstream_server *loaded; /* whose `running` counts this */
     struct upstream_socket *socket; /* once the request is on a connection */
     unsigned unnamed;               /* sockets it has opened that have no name yet */
     bool wants_fresh;               /* a new connection */

@@ -11,6 +11,7 @@ import pytest
 from testenv.certs import Authority
 from testenv.edge import BUILD, HOSTS, Edge
 from testenv.origin import Origin
+from testenv.shield import Fleet, Shield
 from testenv.wait import seconds
 
 
@@ -34,7 +35,7 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         item.has_failed = True
         for e in getattr(item, "edges", []):
-            report.sections.append((f"selvage-edge in {e.directory}", e.show()))
+            report.sections.append((f"{e.PROGRAM} in {e.directory}", e.show()))
 
 
 @pytest.fixture(autouse=True)
@@ -86,17 +87,10 @@ def origin(make_origin):
 
 
 @pytest.fixture
-def make_edge(request, directory, authority):
-    """make_edge(origin, site={...}, config={...}): a daemon that is ready; start=False: one that is
-    not started yet."""
+def daemons(request, directory):
+    """All that a test has started; stopped in the order of their start, edges and shields alike."""
     request.node.edges = edges = []
-
-    def make(origin=None, start=True, authority=authority, **more):
-        e = Edge(directory / f"edge-{len(edges)}", authority, origin, **more)
-        edges.append(e)
-        return e.start() if start else e
-
-    yield make
+    yield edges
     try:
         for e in edges:
             e.close()
@@ -106,6 +100,39 @@ def make_edge(request, directory, authority):
     finally:
         for e in edges:
             e.destroy()
+
+
+@pytest.fixture
+def make_edge(daemons, directory, authority):
+    """make_edge(origin, site={...}, config={...}): a daemon that is ready; start=False: one that is
+    not started yet."""
+    def make(origin=None, start=True, authority=authority, **more):
+        e = Edge(directory / f"edge-{len(daemons)}", authority, origin, **more)
+        daemons.append(e)
+        return e.start() if start else e
+    return make
+
+
+@pytest.fixture
+def fleet(directory):
+    """A CA, and certificates of nodes."""
+    return Fleet(directory / "pki")
+
+
+@pytest.fixture
+def make_shield(daemons, directory, fleet):
+    """make_shield(origin, name="shield", site={...}, config={...}): as make_edge()."""
+    def make(origin=None, start=True, **more):
+        s = Shield(directory / f"shield-{len(daemons)}", fleet, origin, **more)
+        daemons.append(s)
+        return s.start() if start else s
+    return make
+
+
+@pytest.fixture
+def shield(make_shield, origin):
+    """A shield with one site, www.test, in front of `origin`."""
+    return make_shield(origin)
 
 
 @pytest.fixture

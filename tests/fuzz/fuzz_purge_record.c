@@ -59,7 +59,8 @@ static void try_state(struct slice value)
         CHECK(clock.first_n <= clock.head_n + 1);
         CHECK(clock.floor <= position_make(clock.epoch, clock.head_n));
         purge_clock_encode(&clock, again);
-        check_same(value, PURGE_CLOCK_BYTES);
+        if (value.n == PURGE_CLOCK_BYTES) /* the first version had less */
+            check_same(value, PURGE_CLOCK_BYTES);
     }
 }
 

@@ -93,6 +93,12 @@ static inline bool world_head_facts(void *user, struct slice head, int64_t *age_
     return true;
 }
 
+static inline void world_members(void *user, struct buf *out)
+{
+    (void)user;
+    buf_add(out, SLICE("{\"members\":[]}\n"));
+}
+
 static inline enum store_verdict world_judge(void *user, const struct store_stamp *stamp)
 {
     struct purge_subject s = {.birth = stamp->birth,
@@ -171,11 +177,13 @@ static inline int world_make(void **state)
     if (purge_open(world.ctl, &world.purge) != ERR_OK)
         return -1;
     world_open_store();
-    opt = (struct admin_options){
-        .purge = world.purge,
-        .store = world.store,
-        .backend = {.ready = world_ready, .explain = world_explain, .head_facts = world_head_facts},
-        .version = "1.2.3"};
+    opt = (struct admin_options){.purge = world.purge,
+                                 .store = world.store,
+                                 .backend = {.ready = world_ready,
+                                             .explain = world_explain,
+                                             .head_facts = world_head_facts,
+                                             .members = world_members},
+                                 .version = "1.2.3"};
     if (admin_new(&opt, &world.admin) != ERR_OK)
         return -1;
     world.admin->now_ms = world_now_ms;

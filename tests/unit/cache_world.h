@@ -36,6 +36,7 @@ struct world {
     struct store *store;
     struct cache *cache;
     unsigned workers;
+    bool has_peers;
     struct reactor *reactor[WORKERS_MAX];
     struct fake_fetcher *origin[WORKERS_MAX];
     struct cache_worker *worker[WORKERS_MAX];
@@ -49,6 +50,16 @@ static const struct role world_role = {.name = "edge",
                                        .may_serve_swr = true,
                                        .strips_tags = true,
                                        .owns_journal = true};
+
+/* What world_open() makes; a test sets it before. */
+struct world_kind {
+    const struct role *role;
+    bool follows, has_peers; /* its purge journal; its clients */
+    int64_t grace_ms;
+    enum cache_journal_lost on_journal_lost;
+};
+
+static struct world_kind world_kind = {.role = &world_role};
 
 static inline void world_ref(void *p)
 {
@@ -80,7 +91,10 @@ static inline void world_open(struct world *w, unsigned workers, uint64_t store_
     assert_non_null(mkdtemp(w->dir));
     snprintf(ctl, sizeof(ctl), "%s/ctl", w->dir);
     snprintf(dir, sizeof(dir), "%s/store-0", w->dir);
-    assert_int_equal(purge_open(ctl, &w->purge), ERR_OK);
+    w->has_peers = world_kind.has_peers;
+    assert_int_equal(world_kind.follows ? purge_open_follower(ctl, &w->purge)
+                                        : purge_open(ctl, &w->purge),
+                     ERR_OK);
     {
         struct store_options opt = {.dir = dir,
                                     .bytes_max = store_bytes,
@@ -92,7 +106,9 @@ static inline void world_open(struct world *w, unsigned workers, uint64_t store_
         assert_int_equal(store_open(&opt, &w->store, &why), ERR_OK);
     }
     {
-        struct cache_options opt = {.role = &world_role,
+        struct cache_options opt = {.role = world_kind.role,
+                                    .journal_grace_ms = world_kind.grace_ms,
+                                    .on_journal_lost = world_kind.on_journal_lost,
                                     .node = "selvage-test",
                                     .store = w->store,
                                     .purge = w->purge,
@@ -263,6 +279,7 @@ static inline void ask(struct world *w, unsigned worker, struct asker *a, const 
                                .host = SLICE(HOST),
                                .target = slice_of(target),
                                .is_https = true,
+                               .is_peer = w->has_peers,
                                .fields = &a->request,
                                .client = SLICE("192.0.2.1"),
                                .id = SLICE("id-1"),

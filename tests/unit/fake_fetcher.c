@@ -9,11 +9,11 @@
 
 struct fake_fetch {
     struct arena arena;
-    char *method, *target;
+    char *method, *target, *position;
     struct http_fields fields;
     const struct cache_fetch_events *events;
     void *fill;
-    bool is_over, is_cancelled, is_paused;
+    bool is_over, is_cancelled, is_paused, is_direct, is_peer;
 };
 
 struct fake_fetcher {
@@ -79,6 +79,8 @@ static enum err start(void *user, const struct cache_fetch_request *rq,
     arena_init(&r->arena, NULL, 0, 1 << 20);
     r->method = arena_text(&r->arena, rq->method);
     r->target = arena_text(&r->arena, rq->target);
+    r->position = arena_text(&r->arena, rq->position);
+    r->is_direct = rq->is_direct;
     copy_fields(r, rq->fields);
     r->events = ev;
     r->fill = fill;
@@ -151,6 +153,21 @@ bool fake_fetch_is_paused(const struct fake_fetch *r)
     return r->is_paused;
 }
 
+const char *fake_fetch_position(const struct fake_fetch *r)
+{
+    return r->position;
+}
+
+bool fake_fetch_is_direct(const struct fake_fetch *r)
+{
+    return r->is_direct;
+}
+
+void fake_fetch_is_from_peer(struct fake_fetch *r)
+{
+    r->is_peer = true;
+}
+
 static void parse_lines(struct slice text, struct arena *a, struct http_fields *out)
 {
     while (text.n > 0) {
@@ -174,7 +191,8 @@ void fake_fetch_head(struct fake_fetch *r, int status, const char *fields,
                                  .fields = &list,
                                  .framing = framing,
                                  .body_bytes = body_bytes,
-                                 .sent_mono_ms = clock_mono_ms()};
+                                 .sent_mono_ms = clock_mono_ms(),
+                                 .is_peer = r->is_peer};
 
     CHECK(text != NULL && fake_fetch_is_running(r));
     arena_init(&arena, NULL, 0, 1 << 20);

@@ -37,6 +37,11 @@ bool fake_fetch_is_running(const struct fake_fetch *r); /* neither over nor canc
 bool fake_fetch_is_cancelled(const struct fake_fetch *r);
 bool fake_fetch_is_paused(const struct fake_fetch *r);
 
+/* What it says of the purges it knows; "" for nothing. */
+const char *fake_fetch_position(const struct fake_fetch *r);
+bool fake_fetch_is_direct(const struct fake_fetch *r); /* not from a peer */
+void fake_fetch_is_from_peer(struct fake_fetch *r);    /* what comes is a peer's */
+
 /* The head: fields as "name: value" lines, each ended by '\n'. */
 void fake_fetch_head(struct fake_fetch *r, int status, const char *fields,
                      enum cache_framing framing, uint64_t body_bytes);

@@ -1,5 +1,6 @@
 /* Unit tests of POST /purge. */
 #include "admin_world.h"
+#include "purge/purge_priv.h"
 
 #define BASE position_make(1, 0)
 
@@ -151,6 +152,29 @@ static void test_everything_can_be_purged_once_a_minute(void **state)
     assert_int_equal(purge_with("secret-of-everything", body), 200);
 }
 
+/* Only the owner of the journal gives positions. */
+static void test_a_node_that_follows_names_its_owner(void **state)
+{
+    static char owner[] = "https://fra1.internal:8443";
+
+    (void)state;
+    world_configure(0);
+    world.config[(world.configured - 1) % 2].journal.owner = owner;
+    world.purge->clock.follows = true;
+    assert_int_equal(world_ask(NULL, "POST", "/purge", "{\"scopes\":[{\"tag\":\"t\"}]}"), 421);
+    assert_true(world_says(owner));
+    assert_int_equal(purge_head(world.purge), position_make(1, 0));
+}
+
+static void test_members_are_for_those_who_purge(void **state)
+{
+    (void)state;
+    world_configure(0);
+    assert_int_equal(world_ask(NULL, "GET", "/members", NULL), 200);
+    assert_true(world_says("\"members\":[]"));
+    assert_int_equal(world_ask(NULL, "POST", "/members", "{}"), 405);
+}
+
 static void test_a_thousand_long_urls_go_in_one_request(void **state)
 {
     struct buf json;
@@ -180,6 +204,8 @@ int main(void)
         IN_WORLD(test_a_token_for_some_sites_reaches_no_others),
         IN_WORLD(test_a_token_has_a_burst_and_then_ten_purges_a_second),
         IN_WORLD(test_everything_can_be_purged_once_a_minute),
+        IN_WORLD(test_a_node_that_follows_names_its_owner),
+        IN_WORLD(test_members_are_for_those_who_purge),
         IN_WORLD(test_a_thousand_long_urls_go_in_one_request),
     };
 

@@ -203,6 +203,27 @@ static void test_what_is_never_stored(void **state)
     }
 }
 
+/* A shield's stale copy, given because the origin failed: it is passed on, to all who wait, and
+ * says nothing about what is stored here. */
+static void test_what_stands_in_is_not_stored(void **state)
+{
+    static const char *const row[] = {
+        "Selvage-Error: origin-timeout\nCache-Control: max-age=60\nAge: 10\n",
+        "Selvage-Error: origin-refused\nCache-Control: max-age=60\nAge: 1000\nETag: \"1\"\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct setup s = setup_of(row[i]);
+        struct response_decision d = run(&s);
+
+        assert_int_equal(d.action, RESPONSE_RELAY);
+        assert_true(d.may_share);
+        assert_false(d.drops_stored);
+        assert_true(reasons_have(&d.why, REASON_STAND_IN));
+    }
+}
+
 static void test_what_is_stored_all_the_same(void **state)
 {
     static const struct {
@@ -499,10 +520,12 @@ static void test_failures(void **state)
         {RESPONSE_UNREACHABLE, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 502},
         {RESPONSE_TIMED_OUT, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 504},
         {RESPONSE_OVERLOADED, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 503},
+        {RESPONSE_BREAKER, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 503},
         /* the last good copy, for a day */
         {RESPONSE_UNREACHABLE, 0, true, false, 0, -1, STALE_FOR, NULL, RESPONSE_STALE, 0},
         {RESPONSE_TIMED_OUT, 0, true, false, 0, -1, STALE_FOR, NULL, RESPONSE_STALE, 0},
         {RESPONSE_OVERLOADED, 0, true, false, 0, -1, STALE_FOR, NULL, RESPONSE_STALE, 0},
+        {RESPONSE_BREAKER, 0, true, false, 0, -1, STALE_FOR, NULL, RESPONSE_STALE, 0},
         {RESPONSE_UNREACHABLE, 0, true, false, 0, -1, DAY, NULL, RESPONSE_STALE, 0},
         {RESPONSE_UNREACHABLE, 0, true, false, 0, -1, DAY + 1, NULL, RESPONSE_FAIL, 504},
         {RESPONSE_UNREACHABLE, 0, true, false, 2 * DAY, -1, DAY + 1, NULL, RESPONSE_STALE, 0},
@@ -691,6 +714,7 @@ int main(void)
         TEST(test_lifetimes),
         TEST(test_statuses),
         TEST(test_what_is_never_stored),
+        TEST(test_what_stands_in_is_not_stored),
         TEST(test_what_is_stored_all_the_same),
         TEST(test_set_cookie_by_the_rfc_when_the_site_says_so),
         TEST(test_a_body_to_close_is_not_stored),

@@ -143,6 +143,12 @@ static void install_all(bool with_defaults)
     install("edge.yaml", with_defaults);
     install("sites.yaml", with_defaults);
     install("tokens.yaml", with_defaults);
+    snprintf(path, sizeof(path), "%s/peer.pem", dir);
+    assert_int_equal(file_write_atomic(path, SLICE("x")), ERR_OK);
+    snprintf(path, sizeof(path), "%s/fleet-ca.pem", dir);
+    assert_int_equal(file_write_atomic(path, SLICE("x")), ERR_OK);
+    install("shield.yaml", with_defaults);
+    install("peers.yaml", with_defaults);
 }
 
 static void test_the_smallest_example_loads(void **state)
@@ -166,6 +172,22 @@ static void test_the_full_example_loads(void **state)
     assert_int_equal(c->listen_count, 3);
     assert_int_equal(c->tokens_count, 2);
     assert_int_equal(c->sites[0].rules_count, 4);
+    config_unref(c);
+}
+
+static void test_the_shield_of_the_example_loads(void **state)
+{
+    struct config *c;
+
+    (void)state;
+    install_all(false);
+    c = load("shield.yaml");
+    assert_int_equal(c->listen_count, 1);
+    assert_int_equal(c->listen[0].peers, CONFIG_PEERS_CERTIFICATE);
+    assert_string_equal(c->listen[0].certificates, c->peer.certificate);
+    assert_non_null(c->peer.ca);
+    assert_int_equal(c->peer.revoked_count, 0);
+    assert_null(c->peer.secret);
     config_unref(c);
 }
 
@@ -223,6 +245,21 @@ static void test_what_is_called_a_default_is_one(void **state)
     config_unref(full);
 }
 
+/* One file shows a node that clients talk to, the other one that edges talk to. */
+static char *examples_of_a_node(void)
+{
+    char *edge = example("edge.yaml"), *shield = example("shield.yaml");
+    struct buf b;
+
+    buf_init(&b, BYTES_MAX);
+    buf_addf(&b, "%s%s", edge, shield);
+    buf_add_char(&b, '\0');
+    assert_false(b.failed);
+    free(edge);
+    free(shield);
+    return b.p;
+}
+
 static void assert_shown(const char *text, const struct config_key *keys)
 {
     char key[64];
@@ -240,14 +277,16 @@ static void assert_shown(const char *text, const struct config_key *keys)
 
 static void test_every_key_is_in_an_example(void **state)
 {
-    char *edge = example("edge.yaml"), *sites = example("sites.yaml"),
-         *tokens = example("tokens.yaml");
+    char *node = examples_of_a_node(), *sites = example("sites.yaml"),
+         *tokens = example("tokens.yaml"), *peers = example("peers.yaml");
 
     (void)state;
-    assert_shown(edge, config__edge_keys);
+    assert_shown(node, config__edge_keys);
     assert_shown(sites, config__sites_keys);
     assert_shown(tokens, config__tokens_keys);
-    free(edge);
+    assert_shown(peers, config__peers_keys);
+    free(peers);
+    free(node);
     free(sites);
     free(tokens);
 }
@@ -258,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_the_smallest_example_loads),
         TEST(test_the_full_example_loads),
+        TEST(test_the_shield_of_the_example_loads),
         TEST(test_the_secrets_of_the_example_are_refused),
         TEST(test_what_is_called_a_default_is_one),
         TEST(test_every_key_is_in_an_example),

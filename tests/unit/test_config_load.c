@@ -194,11 +194,21 @@ static void test_each_mistake_is_told_with_its_place(void **state)
         {"lisen: []\n" STORE SITES, "edge.yaml:1:1: lisen: unknown key; did you mean 'listen'?\n"},
         {"colour: red\n" REST,
          "edge.yaml:1:1: colour: unknown key; known here are listen, admin, store, sites, logs, "
-         "workers, node, drain\n"},
-        {REST "upstream: {shields: []}\n  \npeer: {}\ngeo: {}\n",
-         "edge.yaml:4:1: upstream: not supported by this version; remove the key\n"
-         "edge.yaml:6:1: peer: not supported by this version; remove the key\n"
-         "edge.yaml:7:1: geo: not supported by this version; remove the key\n"},
+         "workers, node, drain, upstream, peer, journal, geo\n"},
+        {REST "upstream: {shields: []}\n",
+         "edge.yaml:4:21: upstream.shields: expected groups of shields, such as "
+         "[[https://fra1.internal:8443]]\n"},
+        {REST "upstream: {shields: [https://a]}\n",
+         "edge.yaml:4:22: upstream.shields[0]: a group is a list, such as "
+         "[https://fra1.internal:8443]\n"},
+        {REST "upstream: {direct: never, shields: [[http://a/x, https://b], [https://b]]}\n",
+         "edge.yaml:4:20: upstream.direct: 'never' is not known here; write allowed or refused\n"
+         "edge.yaml:4:38: upstream.shields[0][0]: 'http://a/x' has a path; write scheme, host and "
+         "port alone, such as https://10.0.0.5:8443\n"
+         "edge.yaml:4:63: upstream.shields[1][0]: 'https://b' is a shield in line 4 too\n"},
+        {REST "geo: {}\n",
+         "edge.yaml:4:6: geo.database: is missing; write a MaxMind DB file of cities or countries, "
+         "such as /usr/share/GeoIP/city.mmdb\n"},
         {STORE SITES, "edge.yaml:1:1: listen: is missing; write at least one address, such as "
                       "listen: [{address: \"0.0.0.0:80\"}]\n"},
         {LISTEN SITES,
@@ -283,7 +293,7 @@ static void test_all_mistakes_of_all_files_are_told_at_once(void **state)
         "\"0.0.0.0:80\"}]\n"
         "t.yaml:2:21: tokens[0].secret: the secret is too short; at least 16 bytes, such as from "
         "`openssl rand -hex 24`\n"
-        "t.yaml:2:36: tokens[0].kinds[0]: 'fly' is not known here; write purge, read or wide\n"
+        "t.yaml:2:36: tokens[0].kinds[0]: 'fly' is not known here; write purge, read, wide or regions\n"
         "edge.yaml:3:15: store.size: '1MiB' is too small; at least 16MiB\n"
         "edge.yaml:3:8: store.directory: is missing; write where objects are kept, such as "
         "/var/lib/selvage\n"
@@ -389,7 +399,7 @@ static void test_mistakes_in_tokens_are_told_without_the_secret(void **state)
          "t.yaml:2:21: tokens[0].secret: the secret must be one word of printable ASCII: it "
          "travels in a request field\n"},
         {"{name: a, secret: " SECRET ", kinds: []}",
-         "t.yaml:2:46: tokens[0].kinds: expected a list of purge, read and wide, such as "
+         "t.yaml:2:46: tokens[0].kinds: expected a list of purge, read, wide and regions, such as "
          "[purge]\n"},
         {"{name: a, secret: " SECRET ", kinds: [wide]}",
          "t.yaml:2:46: tokens[0].kinds: wide (purges of hosts and of everything) needs purge "
@@ -421,7 +431,7 @@ static void test_what_is_shown_cannot_move_the_cursor(void **state)
                   "'-', '_' and '.'\n");
     assert_errors(REST "\"\\e[2J\": 1\n",
                   "edge.yaml:4:1: ?[2J: unknown key; known here are listen, admin, store, sites, "
-                  "logs, workers, node, drain\n");
+                  "logs, workers, node, drain, upstream, peer, journal, geo\n");
 }
 
 static void test_a_file_that_is_not_there_or_too_large_is_told(void **state)

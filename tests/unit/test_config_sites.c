@@ -330,9 +330,16 @@ static void test_each_mistake_is_told_with_its_place(void **state)
          "s.yaml:4:45: sites[0].origin.ca: 'none.pem' cannot be read: No such file or "
          "directory\n"},
         {"sites:\n- name: a\n  hosts: [a.example]\n  origin: {servers: [http://o.example], ca: "
-         "., health: {path: /up}}\n",
-         "s.yaml:4:48: sites[0].origin.health: not supported by this version; remove the key\n"
+         "., health: {path: up}, weights: [1, 0], balance: most}\n",
+         "s.yaml:4:63: sites[0].origin.health.path: 'up' is no path; write it as /up\n"
+         "s.yaml:4:81: sites[0].origin.weights[1]: '0' is no weight; at least 1, at most 100\n"
+         "s.yaml:4:94: sites[0].origin.balance: 'most' is not known here; write least or hash\n"
+         "s.yaml:4:77: sites[0].origin.weights: has 2 entries for 1 servers\n"
          "s.yaml:4:45: sites[0].origin.ca: '.' is a folder; name a PEM file\n"},
+        {"sites:\n- name: a\n  hosts: [a.example]\n  origin: {servers: [http://o.example], "
+         "health: {every: 1s}}\n",
+         "s.yaml:4:49: sites[0].origin.health.path: is missing; write what to ask for, such as /up: a "
+         "status of 2xx or 3xx means up\n"},
         {SITE "  max_request_body: 65MiB\n",
          "s.yaml:5:21: sites[0].max_request_body: '65MiB' is too large; at most 64MiB\n"},
         {SITE "  hsts: 1500ms\n",

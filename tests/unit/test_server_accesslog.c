@@ -191,6 +191,27 @@ static void test_a_network_is_24_or_48_bits(void **state)
     assert_int_equal(out[0], '-');
 }
 
+static void test_an_address_is_read_as_it_was_written(void **state)
+{
+    static const char *const good[] = {"203.0.113.77", "2001:db8::1", "::1", "::ffff:10.0.0.1"};
+    static const char *const bad[] = {
+        "",          "-",       "203.0.113.77, 10.0.0.1",
+        "10.0.0",    "[::1]",   "203.0.113.77:80",
+        "10.0.0.1 ", "unknown", "2001:0db8:0000:0000:0000:0000:0000:0001:0000:0000:0000"};
+    struct sockaddr_storage sa;
+    char out[ACCESSLOG_ADDRESS_BYTES];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(accesslog_parse(slice_of(good[i]), &sa));
+        out[accesslog_address((const struct sockaddr *)&sa, out)] = '\0';
+        assert_string_equal(out, good[i]);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(accesslog_parse(slice_of(bad[i]), &sa));
+    assert_false(accesslog_parse((struct slice){0}, &sa));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_secrets_in_the_query_are_not_logged),
         cmocka_unit_test(test_any_byte_makes_one_line_of_json),
         cmocka_unit_test(test_what_is_too_long_is_cut),
+        cmocka_unit_test(test_an_address_is_read_as_it_was_written),
         cmocka_unit_test(test_a_network_is_24_or_48_bits),
     };
 

@@ -189,6 +189,12 @@ void cache_worker_free(struct cache_worker *w)
 
 static struct config server_config_here = {.node = node};
 
+struct journal *server_journal(struct server *s)
+{
+    (void)s;
+    return NULL;
+}
+
 const struct config *server_config(const struct server *s)
 {
     (void)s;
@@ -220,6 +226,12 @@ struct store *server_store(struct server *s)
 }
 
 struct cache *server_cache(struct server *s)
+{
+    (void)s;
+    return NULL;
+}
+
+struct geo_drains *server_drains(struct server *s)
 {
     (void)s;
     return NULL;

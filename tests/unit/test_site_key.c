@@ -133,6 +133,39 @@ static void test_requests_that_differ_have_keys_that_differ(void **state)
                  "1 https a.example /"); /* stored keys say it so: a change is a new version */
 }
 
+static void test_a_country_is_part_of_the_key_where_it_is_sent(void **state)
+{
+    static const struct site sends = {.sends_country = true}, silent;
+    const struct site_country *de = site_country_find(SLICE("DE"));
+
+    (void)state;
+    assert_slice(site_key_of_country(&sends, true, SLICE("a"), SLICE("/x"), de, &arena),
+                 "1 https a /x DE");
+    assert_slice(site_key_of_country(&sends, true, SLICE("a"), SLICE("/x"), NULL, &arena),
+                 "1 https a /x --");
+    assert_slice(site_key_of_country(&silent, true, SLICE("a"), SLICE("/x"), de, &arena),
+                 "1 https a /x");
+}
+
+static void test_what_all_countries_share_of_a_key(void **state)
+{
+    static const char *const target[] = {"/", "/x", "/xy", "/a/b?c=d", "*", "/--", "/DE"};
+    static const struct site sends = {.sends_country = true};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(target) / sizeof(target[0]); i++) {
+        struct slice t = slice_of(target[i]), all = site_key(&sends, false, SLICE("a"), t, &arena);
+
+        assert_true(slice_eq(site_key_of_all(all), all));
+        for (size_t j = 0; j <= SITE_COUNTRIES; j++)
+            assert_true(slice_eq(site_key_of_all(site_key_of_country(
+                                     &sends, false, SLICE("a"), t,
+                                     j == SITE_COUNTRIES ? NULL : &site_countries[j], &arena)),
+                                 all));
+    }
+    assert_int_equal(site_key_of_all(SLICE("")).n, 0);
+}
+
 static void test_purge_urls_are_in_normal_form(void **state)
 {
     (void)state;
@@ -175,6 +208,8 @@ int main(void)
         TEST(test_a_query_can_be_dropped_whole),
         TEST(test_tracking_parameters_are_known),
         TEST(test_requests_that_differ_have_keys_that_differ),
+        TEST(test_a_country_is_part_of_the_key_where_it_is_sent),
+        TEST(test_what_all_countries_share_of_a_key),
         TEST(test_purge_urls_are_in_normal_form),
         TEST(test_a_purge_url_has_room_for_every_escape),
         TEST(test_no_room_is_told),

@@ -228,6 +228,8 @@ static void test_retries_have_a_budget(void **state)
     (void)state;
     world_start(serve_nothing, NULL);
     world.opt.connections = 1;
+    assert_int_equal(upstream_target_new(&world.opt, &world.target), ERR_OK);
+    world.target->is_unbroken = true; /* else it would refuse before the budget is spent */
     for (int i = 0; i < ASKED; i++) {
         struct client c = {0};
 

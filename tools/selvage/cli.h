@@ -41,8 +41,8 @@ struct cli_command {
     int (*run)(struct cli *cli, int argc, char **argv);
 };
 
-extern const struct cli_command cmd_purge, cmd_status, cmd_check, cmd_ls, cmd_explain, cmd_version,
-    cmd_help;
+extern const struct cli_command cmd_purge, cmd_status, cmd_check, cmd_pki, cmd_ls, cmd_explain,
+    cmd_regions, cmd_version, cmd_help;
 
 /* All commands in the order of the help text; ends with NULL. */
 extern const struct cli_command *const cli_commands[];

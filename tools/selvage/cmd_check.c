@@ -60,9 +60,11 @@ static void add_listen(struct buf *b, const struct config *c)
                  : i + 1 == c->listen_count ? " and "
                                             : ", ",
                  l->address,
-                 l->certificates != NULL ? " (TLS)"
-                 : l->redirect           ? " (redirects to https)"
-                                         : " (plain)");
+                 l->peers == CONFIG_PEERS_CERTIFICATE ? " (peers with certificates)"
+                 : l->peers == CONFIG_PEERS_SECRET    ? " (peers with the secret)"
+                 : l->certificates != NULL            ? " (TLS)"
+                 : l->redirect                        ? " (redirects to https)"
+                                                      : " (plain)");
     }
     buf_addf(b, "; admin on %s with %zu token%s", c->admin_listen, c->tokens_count,
              plural(c->tokens_count));
@@ -151,8 +153,7 @@ const struct cli_command cmd_check = {
     .name = "check",
     .summary = "check a configuration file before a node reads it",
     .synopsis = "check FILE",
-    .help =
-        "Reads FILE, and the files it names, as selvage-edge would, and prints everything that\n"
-        "is wrong.  FILE is a node's file or a sites file.  Asks no node.\n",
+    .help = "Reads FILE, and the files it names, as the daemons would, and prints everything that\n"
+            "is wrong.  FILE is a node's file or a sites file.  Asks no node.\n",
     .run = run_check,
 };

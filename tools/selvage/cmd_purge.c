@@ -7,12 +7,23 @@
 
 #include "base/check.h"
 #include "cli.h"
+#include "receipt.h"
 #include "report.h"
 
 /* What a node takes in one request; it would refuse more only after reading all of it. */
 enum { SCOPES_MAX = 1000, ID_BYTES_MAX = 64, ID_RANDOM_BYTES = 16 };
 
-enum { OPTION_PREFIX = 512, OPTION_TAG, OPTION_HOST, OPTION_ALL, OPTION_SOFT, OPTION_ID };
+enum {
+    OPTION_PREFIX = 512,
+    OPTION_TAG,
+    OPTION_HOST,
+    OPTION_ALL,
+    OPTION_SOFT,
+    OPTION_ID,
+    OPTION_WAIT
+};
+
+enum { WAIT_DEFAULT_S = 10, WAIT_MAX_S = 3600 };
 
 static const struct option options[] = {
     {"prefix", required_argument, NULL, OPTION_PREFIX},
@@ -21,6 +32,7 @@ static const struct option options[] = {
     {"all", no_argument, NULL, OPTION_ALL},
     {"soft", no_argument, NULL, OPTION_SOFT},
     {"id", required_argument, NULL, OPTION_ID},
+    {"wait", optional_argument, NULL, OPTION_WAIT},
     {0},
 };
 
@@ -29,6 +41,7 @@ struct purge_words {
     bool all, soft;
     const char *kind; /* of the next operand */
     char id[ID_BYTES_MAX + 1];
+    uint64_t wait_s; /* for the receipt; 0: not */
 };
 
 static bool add_scope(const struct cli *cli, struct purge_words *w, const char *text)
@@ -87,6 +100,17 @@ static bool make_id(struct purge_words *w)
     return true;
 }
 
+static bool set_wait(const struct cli *cli, struct purge_words *w, const char *text)
+{
+    w->wait_s = WAIT_DEFAULT_S;
+    if (text == NULL)
+        return true;
+    if (slice_to_u64(slice_of(text), &w->wait_s) && w->wait_s >= 1 && w->wait_s <= WAIT_MAX_S)
+        return true;
+    cli_wrong(cli, "--wait=SECONDS must be 1 to %d", WAIT_MAX_S);
+    return false;
+}
+
 static bool take_word(const struct cli *cli, struct purge_words *w, int c)
 {
     switch (c) {
@@ -109,6 +133,8 @@ static bool take_word(const struct cli *cli, struct purge_words *w, int c)
         return true;
     case OPTION_ID:
         return set_id(cli, w, optarg);
+    case OPTION_WAIT:
+        return set_wait(cli, w, optarg);
     default:
         CHECK(c == CLI_WRONG);
         return false;
@@ -148,14 +174,18 @@ static bool print_position(const struct cli *cli, const struct client_answer *a,
     return ok;
 }
 
-static int send_purge(struct cli *cli, const struct purge_words *w)
+static int send_purge(struct cli *cli, const struct purge_words *w, struct receipt *receipt)
 {
-    static const struct report report = {.print = print_position};
+    struct report report = {.print = print_position};
     json_t *root = json_pack("{s:O,s:b,s:s}", "scopes", w->scopes, "soft", w->soft, "id", w->id);
     char *body = root == NULL ? NULL : json_dumps(root, JSON_COMPACT);
     struct client_request request = {"/purge", body, CLIENT_ANSWER_BYTES_MAX};
     int status = CLI_FAILED;
 
+    if (receipt != NULL) {
+        report.seen = receipt_note;
+        report.seen_user = receipt;
+    }
     if (body == NULL)
         fprintf(stderr, "selvage purge: out of memory; nothing was asked\n");
     else
@@ -170,6 +200,26 @@ static int send_purge(struct cli *cli, const struct purge_words *w)
     return status;
 }
 
+/* A purge that not every node took is not waited for. */
+static int purge_and_wait(struct cli *cli, const struct purge_words *w)
+{
+    struct receipt *r;
+    int status;
+
+    if (w->wait_s == 0)
+        return send_purge(cli, w, NULL);
+    r = receipt_new(cli);
+    if (r == NULL) {
+        fprintf(stderr, "selvage purge: out of memory; nothing was asked\n");
+        return CLI_FAILED;
+    }
+    status = send_purge(cli, w, r);
+    if (status == CLI_DONE)
+        status = receipt_wait(cli, r, (int64_t)w->wait_s * 1000);
+    receipt_free(r);
+    return status;
+}
+
 static int run_purge(struct cli *cli, int argc, char **argv)
 {
     struct purge_words w = {.scopes = json_array(), .kind = "url"};
@@ -178,7 +228,7 @@ static int run_purge(struct cli *cli, int argc, char **argv)
     if (w.scopes != NULL && read_words(cli, argc, argv, &w) && cli_connect_settings(cli)) {
         status = CLI_FAILED;
         if (w.id[0] != '\0' || make_id(&w))
-            status = send_purge(cli, &w);
+            status = purge_and_wait(cli, &w);
     }
     json_decref(w.scopes);
     return status;
@@ -188,7 +238,7 @@ const struct cli_command cmd_purge = {
     .name = "purge",
     .summary = "make nodes forget URLs, prefixes, tags, hosts or everything",
     .synopsis = "purge URL ... | --prefix URL ... | --tag TAG ... | --host HOST ... | --all\n"
-                "               [--soft] [--id ID]",
+                "               [--soft] [--id ID] [--wait[=SECONDS]]",
     .help =
         "Purges what is named, on every node.  When a node confirms, the purge holds there: it\n"
         "is on its disk, and nothing that was fetched before will be served again.\n"
@@ -200,6 +250,11 @@ const struct cli_command cmd_purge = {
         "  --host HOST    all objects of this host; further words are hosts too\n"
         "  --all          everything\n"
         "  --soft         do not forget it, but treat it as stale from now on\n"
-        "  --id ID        the purge's id; one that was confirmed counts only once\n",
+        "  --id ID        the purge's id; one that was confirmed counts only once\n"
+        "  --wait[=SECONDS]\n"
+        "                 wait, 10 seconds or so many, until every node that follows has applied\n"
+        "                 it, and print each: applied; fenced at +N s (it cannot be reached, and\n"
+        "                 by then serves nothing that it has not validated); or unknown (told to\n"
+        "                 serve without its journal).  Status 0: it holds everywhere\n",
     .run = run_purge,
 };

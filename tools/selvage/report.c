@@ -95,6 +95,8 @@ int report_ask(struct cli *cli, const struct client_request *request, const stru
             print_failure(cli, a, "its answer cannot be understood; is it the same version?");
         if (!ok)
             status = CLI_FAILED;
+        else if (report->seen != NULL)
+            report->seen(cli, a, report->seen_user);
     }
     client_free(cli, answers);
     return status;

@@ -23,6 +23,9 @@ struct report {
     bool (*print)(const struct cli *cli, const struct client_answer *a, const void *user);
     bool (*print_json)(const struct client_answer *a);
     const void *user; /* for `print` */
+    /* Called for each answer that is ok, printed either way; NULL: nobody wants it. */
+    void (*seen)(const struct cli *cli, const struct client_answer *a, void *seen_user);
+    void *seen_user;
 };
 int report_ask(struct cli *cli, const struct client_request *request, const struct report *report);
 

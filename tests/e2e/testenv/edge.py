@@ -29,14 +29,16 @@ class Dumper(yaml.SafeDumper):
 
 
 class NotStarted(Exception):
-    """selvage-edge ended before it was ready; `status` and `said` tell how."""
+    """A daemon ended before it was ready; `status` and `said` tell how."""
 
     def __init__(self, status, said):
-        super().__init__(f"selvage-edge ended with {status}:\n{said}")
+        super().__init__(f"the daemon ended with {status}:\n{said}")
         self.status, self.said = status, said
 
 
 class Edge:
+    PROGRAM = "selvage-edge"
+
     def __init__(self, directory, authority, origin=None, site=None, sites=None, config=None, tokens=None,
                  wrapper=(), environment=None, preexec=None):
         self.directory = Path(directory)
@@ -99,7 +101,7 @@ class Edge:
     def launch(self):
         """Start the process, and wait for nothing."""
         self.starts += 1
-        command = [*self.wrapper, str(BUILD / "selvage-edge"), "--config", str(self.file)]
+        command = [*self.wrapper, str(BUILD / self.PROGRAM), "--config", str(self.file)]
         if SANITIZED:
             command.append("--debug")  # what is not dumpable LeakSanitizer cannot look at
         with open(self.error_log, "wb") as err, open(self.directory / "out.log", "ab") as out:
@@ -179,7 +181,7 @@ class Edge:
         for log in sorted(self.directory.glob("error-*.log")):
             text = log.read_text(errors="replace")
             assert not SANITIZER_SAYS.search(text), f"{log}:\n{text}"
-        assert self.ended_well, f"selvage-edge ended with {self.process.returncode}:\n{self.said()}"
+        assert self.ended_well, f"{self.PROGRAM} ended with {self.process.returncode}:\n{self.said()}"
 
     def destroy(self):
         if self.is_running:
@@ -269,7 +271,7 @@ class Edge:
 
     def wait_idle(self, timeout=10):
         """Until no fetch runs and nothing waits for the disk."""
-        until(lambda: (lambda m: m["selvage_fills"] == 0 and m["selvage_upstream_running"] == 0
+        until(lambda: (lambda m: m["selvage_fills"] == 0 and m["selvage_upstream_running"] == m["selvage_journal_following"]
                        and m["selvage_store_queue_bytes"] == 0)(self.metrics()), "fills to end", timeout)
 
     def access(self):

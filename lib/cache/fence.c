@@ -1,0 +1,167 @@
+/*
+ * The fence (purge-protocol rules 13 to 16): a request between nodes says up to where its sender
+ * has heard of purges, and the answer up to where it was judged.  So it does not matter in which
+ * order nodes hear of a purge.
+ */
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "cache/fill_priv.h"
+#include "purge/purge.h"
+
+enum { LOOK_MS = 5 }; /* how often a node that is behind looks whether it has caught up */
+
+/* What was fetched for this request alone, after it came, by a node that cannot compare positions.
+ */
+#define CHECKED_FRESH SLICE("fresh")
+
+/* ---- the side that is asked ---- */
+
+static void settle(struct cache_exchange *x, enum purge_knows knows)
+{
+    struct fence *f = &x->fence;
+
+    f->is_alone = knows != PURGE_HAS;
+    f->is_unknown = knows == PURGE_UNKNOWN;
+    if (f->is_alone)
+        metrics_add(METRIC_FENCE_ALONE, 1);
+}
+
+static void on_look(void *user)
+{
+    struct cache_exchange *x = user;
+    struct fence *f = &x->fence;
+    enum purge_knows knows = purge_knows(x->worker->cache->purge, &f->theirs);
+
+    if (knows == PURGE_IS_BEHIND && reactor_now_ms(x->worker->reactor) < f->until_ms) {
+        reactor_timer_start(x->worker->reactor, &f->timer, LOOK_MS);
+        return;
+    }
+    settle(x, knows);
+    engine_begin(x);
+}
+
+enum fence_start fence_start(struct cache_exchange *x)
+{
+    struct cache *c = x->worker->cache;
+    struct fence *f = &x->fence;
+    const struct http_field *field;
+    enum purge_knows knows;
+
+    f->is_asked = x->rq.is_peer && c->role.trusts_peers;
+    if (!f->is_asked)
+        return FENCE_GO_ON;
+    purge_position(c->purge, &f->checked);
+    field = http_fields_find(x->rq.fields, SLICE("selvage-position"));
+    if (field == NULL)
+        return FENCE_GO_ON; /* it does not keep what it gets, or has no purges */
+    if (purge_position_parse(field->value, &f->theirs) != ERR_OK) {
+        metrics_add(METRIC_JOURNAL_BAD_POSITIONS, 1);
+        return FENCE_REFUSED;
+    }
+    knows = purge_knows(c->purge, &f->theirs);
+    if (knows == PURGE_IS_BEHIND && !purge_follows(c->purge)) {
+        metrics_add(METRIC_JOURNAL_BAD_POSITIONS, 1); /* this node's journal was set back */
+        knows = PURGE_UNKNOWN;
+    }
+    if (knows == PURGE_IS_BEHIND) {
+        f->timer = (struct reactor_timer){.fire = on_look, .user = x};
+        f->until_ms = reactor_now_ms(x->worker->reactor) + LIMIT_FENCE_WAIT_MS;
+        reactor_timer_start(x->worker->reactor, &f->timer, LOOK_MS);
+        return FENCE_WAITS;
+    }
+    settle(x, knows);
+    return FENCE_GO_ON;
+}
+
+void fence_end(struct cache_exchange *x)
+{
+    if (x->fence.until_ms != 0)
+        reactor_timer_stop(x->worker->reactor, &x->fence.timer);
+}
+
+void fence_note(struct cache_exchange *x)
+{
+    if (x->fence.is_asked)
+        purge_position(x->worker->cache->purge, &x->fence.checked);
+}
+
+/*
+ * Rule 14: what was fetched for it alone was asked for after the request came, and so after every
+ * purge that its sender knew of.
+ */
+struct slice fence_checked(struct cache_exchange *x)
+{
+    struct fence *f = &x->fence;
+
+    if (!f->is_asked)
+        return (struct slice){0};
+    if (f->is_unknown)
+        return CHECKED_FRESH;
+    purge_position_print(f->is_alone ? &f->theirs : &f->checked, f->text);
+    return slice_of(f->text);
+}
+
+/* ---- the side that asks ---- */
+
+struct slice fence_position(struct fill *f)
+{
+    char text[PURGE_POSITION_TEXT_BYTES];
+
+    if (f->facts.method == METHOD_OTHER)
+        return (struct slice){0};
+    purge_position(f->cache->purge, &f->sent);
+    purge_position_print(&f->sent, text);
+    return arena_dup(&f->arena, slice_of(text));
+}
+
+/* Rule 15: can this node show itself that nothing in (checked, own] covers it? */
+static bool is_alive_since(const struct fill *f, const struct fill_result *r, uint64_t checked)
+{
+    struct purge_subject s = {.birth = checked,
+                              .site = r->stamp.site,
+                              .purge_url = r->stamp.purge_url,
+                              .tags = r->stamp.tags,
+                              .tags_count = r->stamp.tags_count,
+                              .tags_overflow = r->stamp.tags_overflow};
+
+    return purge_judge(f->cache->purge, &s) != PURGE_DEAD &&
+           checked >= purge_floor(f->cache->purge);
+}
+
+enum fence_verdict fence_judge(const struct fill *f, const struct cache_fetch_head *h,
+                               struct fill_result *r)
+{
+    struct slice text = http_fields_value(h->fields, SLICE("selvage-checked"));
+    struct purge_position checked;
+    uint64_t birth;
+
+    if (!h->is_peer || f->facts.method == METHOD_OTHER)
+        return FENCE_HOLDS;
+    if (slice_eq(text, CHECKED_FRESH))
+        return FENCE_NOT_STORED; /* rule 30 */
+    if (purge_position_parse(text, &checked) != ERR_OK || !purge_position_is_of(&checked, &f->sent))
+        return FENCE_BROKEN;
+    birth = purge_position_birth(&checked);
+    if (checked.n < f->sent.n && !is_alive_since(f, r, birth))
+        return FENCE_BROKEN;
+    if (birth < r->stamp.birth) /* rule 16 */
+        r->stamp.birth = birth;
+    return FENCE_HOLDS;
+}
+
+/* ---- the lease (purge-protocol section 6) ---- */
+
+bool lease_is_lost(const struct cache *c, int64_t now_ms)
+{
+    return !purge_has_lease(c->purge, now_ms, c->journal_grace_ms);
+}
+
+bool lease_covers(const struct cache *c, const struct head *h, int64_t now_ms)
+{
+    int64_t received_ms = h->freshness.received.mono_ms;
+
+    if (c->on_journal_lost == CACHE_LOST_SERVE || !lease_is_lost(c, now_ms))
+        return true;
+    return received_ms != FRESHNESS_ABSENT && now_ms - received_ms <= c->journal_grace_ms;
+}

@@ -1,0 +1,289 @@
+#include "geo/geo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <maxminddb.h>
+
+#include "base/metrics.h"
+
+enum {
+    COPY_BYTES = 1 << 20,
+    FILE_BYTES_MAX = 1 << 30,
+    PROBE_RECORDS = 1000, /* looked at, in the order of addresses */
+    PROBE_NODES = 1 << 20,
+    BITS_MAX = 128,
+};
+
+struct geo {
+    uint64_t serial;
+    size_t count;
+    MMDB_s db[GEO_FILES_MAX];
+};
+
+/* ---- one record ---- */
+
+static bool get_text(MMDB_entry_s *e, const char *const *path, struct slice *out)
+{
+    MMDB_entry_data_s d;
+
+    if (MMDB_aget_value(e, &d, path) != MMDB_SUCCESS || !d.has_data ||
+        d.type != MMDB_DATA_TYPE_UTF8_STRING)
+        return false;
+    *out = (struct slice){d.utf8_string, d.data_size};
+    return true;
+}
+
+/* Of flat databases these are floats, of nested ones doubles. */
+static bool get_number(MMDB_entry_s *e, const char *const *path, double most, double *out)
+{
+    MMDB_entry_data_s d;
+    double v;
+
+    if (MMDB_aget_value(e, &d, path) != MMDB_SUCCESS || !d.has_data)
+        return false;
+    if (d.type == MMDB_DATA_TYPE_DOUBLE)
+        v = d.double_value;
+    else if (d.type == MMDB_DATA_TYPE_FLOAT)
+        v = (double)d.float_value;
+    else
+        return false;
+    if (!isfinite(v) || fabs(v) > most)
+        return false;
+    *out = v;
+    return true;
+}
+
+static bool get_point(MMDB_entry_s *e, const char *const *latitude, const char *const *longitude,
+                      struct geo_place *out)
+{
+    return get_number(e, latitude, 90, &out->latitude) &&
+           get_number(e, longitude, 180, &out->longitude);
+}
+
+static void read_place(MMDB_entry_s *e, struct geo_place *out)
+{
+    static const char *const country[] = {"country", "iso_code", NULL};
+    static const char *const flat_country[] = {"country_code", NULL};
+    static const char *const latitude[] = {"location", "latitude", NULL};
+    static const char *const longitude[] = {"location", "longitude", NULL};
+    static const char *const flat_latitude[] = {"latitude", NULL};
+    static const char *const flat_longitude[] = {"longitude", NULL};
+    struct slice code;
+
+    if (get_text(e, country, &code) || get_text(e, flat_country, &code))
+        out->country = site_country_find(code);
+    out->has_point =
+        get_point(e, latitude, longitude, out) || get_point(e, flat_latitude, flat_longitude, out);
+}
+
+static bool is_known(const struct geo_place *p)
+{
+    return p->country != NULL || p->has_point;
+}
+
+/* ---- looking up ---- */
+
+static void find_in(const MMDB_s *db, const struct sockaddr *address, struct geo_place *out)
+{
+    int error;
+    MMDB_lookup_result_s r;
+
+    *out = (struct geo_place){0};
+    if (address->sa_family == AF_INET6 && db->metadata.ip_version == 4)
+        return;
+    r = MMDB_lookup_sockaddr(db, address, &error);
+    if (error == MMDB_SUCCESS && r.found_entry)
+        read_place(&r.entry, out);
+    else if (error != MMDB_SUCCESS)
+        metrics_add(METRIC_GEO_ERRORS, 1);
+}
+
+static bool is_mapped(const struct sockaddr *address)
+{
+    return address->sa_family == AF_INET6 &&
+           IN6_IS_ADDR_V4MAPPED(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+}
+
+void geo_find(const struct geo *g, const struct sockaddr *address, struct geo_place *out)
+{
+    struct sockaddr_in ip4 = {.sin_family = AF_INET};
+
+    *out = (struct geo_place){0};
+    if (is_mapped(address)) { /* not every database has the alias */
+        memcpy(&ip4.sin_addr,
+               ((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr + 12, 4);
+        address = (const struct sockaddr *)&ip4;
+    }
+    if (address->sa_family == AF_INET || address->sa_family == AF_INET6)
+        for (size_t i = 0; i < g->count && !is_known(out); i++)
+            find_in(&g->db[i], address, out);
+    metrics_add(METRIC_GEO_LOOKUPS, 1);
+    if (!is_known(out))
+        metrics_add(METRIC_GEO_UNKNOWN, 1);
+}
+
+uint64_t geo_serial(const struct geo *g)
+{
+    return g->serial;
+}
+
+/* ---- opening ---- */
+
+/* A sealed copy in memory; -1: errno says why. */
+static int copy_file(const char *file)
+{
+    int from = open(file, O_RDONLY | O_CLOEXEC), to = -1, saved;
+    char *room = malloc(COPY_BYTES);
+    ssize_t n = -1;
+    off_t all = 0;
+
+    if (from >= 0 && room != NULL)
+        to = memfd_create("geo", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    while (to >= 0 && all <= FILE_BYTES_MAX && (n = read(from, room, COPY_BYTES)) > 0) {
+        for (ssize_t at = 0, w; at < n; at += w)
+            if ((w = write(to, room + at, (size_t)(n - at))) < 0) {
+                n = -1;
+                break;
+            }
+        if (n < 0)
+            break;
+        all += n;
+    }
+    if (n > 0)
+        errno = EFBIG;
+    if (n == 0 &&
+        fcntl(to, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+        n = -1;
+    saved = errno;
+    if (n != 0 && to >= 0) {
+        close(to);
+        to = -1;
+    }
+    if (from >= 0)
+        close(from);
+    free(room);
+    errno = saved;
+    return to;
+}
+
+struct probe {
+    const MMDB_s *db;
+    unsigned nodes, records;
+    bool has_place, is_damaged;
+};
+
+static void probe_side(struct probe *p, uint64_t record, uint8_t type, MMDB_entry_s entry,
+                       uint32_t *stack, unsigned *depth)
+{
+    struct geo_place place = {0};
+    MMDB_entry_data_s whole;
+
+    switch (type) {
+    case MMDB_RECORD_TYPE_SEARCH_NODE:
+        if (*depth < BITS_MAX)
+            stack[(*depth)++] = (uint32_t)record;
+        else
+            p->is_damaged = true; /* deeper than an address is long */
+        break;
+    case MMDB_RECORD_TYPE_DATA:
+        p->records++;
+        if (MMDB_aget_value(&entry, &whole, (const char *const[]){NULL}) != MMDB_SUCCESS) {
+            p->is_damaged = true;
+            break;
+        }
+        read_place(&entry, &place);
+        p->has_place = p->has_place || is_known(&place);
+        break;
+    case MMDB_RECORD_TYPE_EMPTY:
+        break;
+    default:
+        p->is_damaged = true;
+        break;
+    }
+}
+
+/* Walk the tree until a record holds a place: "it opened" is no proof of that, nor is its name. */
+static void probe(struct probe *p)
+{
+    uint32_t stack[BITS_MAX + 2] = {0};
+    unsigned depth = 1;
+
+    while (depth > 0 && !p->has_place && !p->is_damaged && p->nodes < PROBE_NODES &&
+           p->records < PROBE_RECORDS) {
+        MMDB_search_node_s n;
+
+        p->nodes++;
+        if (MMDB_read_node(p->db, stack[--depth], &n) != MMDB_SUCCESS) {
+            p->is_damaged = true;
+            return;
+        }
+        probe_side(p, n.right_record, n.right_record_type, n.right_record_entry, stack, &depth);
+        probe_side(p, n.left_record, n.left_record_type, n.left_record_entry, stack, &depth);
+    }
+}
+
+static enum err open_one(struct geo *g, const char *file, struct buf *why)
+{
+    MMDB_s *db = &g->db[g->count];
+    struct probe p = {.db = db};
+    char path[64];
+    int fd = copy_file(file), rc;
+
+    if (fd < 0) {
+        buf_addf(why, "%s: cannot be read: %s", file, strerror(errno));
+        return ERR_INVALID;
+    }
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    rc = MMDB_open(path, MMDB_MODE_MMAP, db);
+    close(fd);
+    if (rc != MMDB_SUCCESS) {
+        buf_addf(why, "%s: is no MaxMind DB file, or damaged: %s", file, MMDB_strerror(rc));
+        return rc == MMDB_OUT_OF_MEMORY_ERROR ? ERR_NOMEM : ERR_INVALID;
+    }
+    g->count++;
+    probe(&p);
+    if (p.is_damaged)
+        buf_addf(why, "%s: is damaged: its tree or a record cannot be read", file);
+    else if (!p.has_place)
+        buf_addf(why,
+                 "%s: knows no places: its records hold neither a country nor a latitude (its type "
+                 "is %.64s)",
+                 file, db->metadata.database_type == NULL ? "?" : db->metadata.database_type);
+    return p.is_damaged || !p.has_place ? ERR_INVALID : ERR_OK;
+}
+
+enum err geo_open(const char *const *files, size_t count, struct geo **out, struct buf *why)
+{
+    static _Atomic uint64_t last;
+    struct geo *g = calloc(1, sizeof(*g));
+    enum err e = ERR_OK;
+
+    if (g == NULL)
+        return ERR_NOMEM;
+    g->serial = 1 + atomic_fetch_add_explicit(&last, 1, memory_order_relaxed);
+    for (size_t i = 0; e == ERR_OK && i < count && i < GEO_FILES_MAX; i++)
+        e = open_one(g, files[i], why);
+    if (e == ERR_OK)
+        *out = g;
+    else
+        geo_close(g);
+    return e;
+}
+
+void geo_close(struct geo *g)
+{
+    if (g == NULL)
+        return;
+    for (size_t i = 0; i < g->count; i++)
+        MMDB_close(&g->db[i]);
+    free(g);
+}

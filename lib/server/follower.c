@@ -1,0 +1,314 @@
+#include "server/follower.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "purge/follow.h"
+#include "server/journal.h"
+
+enum {
+    WATCH_MS = 500,
+    SILENT_MS = 5 * LIMIT_JOURNAL_HEARTBEAT_MS, /* a stream without a sign of life */
+    RETRY_FIRST_MS = 50,
+    RETRY_MOST_MS = 2000,
+    FIRST_BYTE_MS = 5000,
+    CONNECTIONS = 4,
+    PATH_BYTES = 512,
+};
+
+struct follower {
+    struct follower_options opt;
+    struct upstream *upstream;               /* owned */
+    struct upstream_target *target;          /* a reference */
+    struct upstream_fetch *stream, *applied; /* running, or NULL */
+    struct follow *follow;                   /* of the stream, from its head on */
+    struct reactor_timer retry, watch;
+    int64_t retry_ms, heard_ms;
+    struct purge_position told; /* what the owner has been told last */
+    bool is_settled, is_silent; /* silent: why it failed has been logged */
+};
+
+static void settle(struct follower *f)
+{
+    if (!f->is_settled)
+        f->opt.settled(f->opt.user);
+    f->is_settled = true;
+}
+
+/* ---- requests ---- */
+
+static const char *lost_text(const struct config *c)
+{
+    return c->journal.on_lost == CONFIG_LOST_SERVE  ? "serve"
+           : c->journal.on_lost == CONFIG_LOST_FAIL ? "fail"
+                                                    : "revalidate";
+}
+
+static enum err send_request(struct follower *f, bool is_stream, const struct upstream_events *ev,
+                             struct upstream_fetch **out)
+{
+    const struct config *c = f->opt.config;
+    const char *owner = config_journal_owner(c), *host = strstr(owner, "//") + 2;
+    struct http_field secret = {SLICE("selvage-secret"), slice_of(c->peer.secret)};
+    struct http_fields fields = {.item = &secret, .count = c->peer.secret != NULL, .capacity = 1};
+    struct purge_position at;
+    char position[PURGE_POSITION_TEXT_BYTES], path[PATH_BYTES];
+    struct upstream_request rq = {
+        .target = f->target,
+        .method = is_stream ? SLICE("GET") : SLICE("POST"),
+        .host = slice_of(host),
+        .fields = &fields,
+        .has_body = !is_stream,
+        .stream = is_stream,
+        .is_idempotent = true,
+    };
+
+    purge_position(f->opt.purge, &at);
+    purge_position_print(&at, position);
+    snprintf(path, sizeof(path),
+             JOURNAL_PATH "%s?id=%016llx&node=%s&lost=%s&grace=%llu&position=%s",
+             is_stream ? "" : "/applied", (unsigned long long)purge_ctl_id(f->opt.purge), c->node,
+             lost_text(c), (unsigned long long)c->journal.grace_ms, position);
+    rq.request_target = slice_of(path);
+    f->told = at;
+    return upstream_fetch(f->upstream, &rq, ev, f, out);
+}
+
+/* ---- what has been applied ---- */
+
+static void tell(struct follower *f);
+
+static void on_told_head(void *user, const struct upstream_head *h)
+{
+    (void)user;
+    (void)h;
+}
+
+static enum upstream_flow on_told_body(void *user, const char *p, size_t n)
+{
+    (void)user;
+    (void)p;
+    (void)n;
+    return UPSTREAM_GO_ON;
+}
+
+static void on_told(void *user, enum upstream_failure failure, const char *text)
+{
+    struct follower *f = user;
+
+    (void)text;
+    f->applied = NULL;
+    if (failure == UPSTREAM_OK)
+        tell(f);
+}
+
+/* One at a time; what came meanwhile goes with the next. */
+static void tell(struct follower *f)
+{
+    static const struct upstream_events ev = {on_told_head, on_told_body, on_told};
+    struct purge_position now;
+
+    purge_position(f->opt.purge, &now);
+    if (f->applied != NULL || f->follow == NULL || purge_position_eq(&now, &f->told))
+        return;
+    if (send_request(f, false, &ev, &f->applied) != ERR_OK)
+        f->applied = NULL;
+}
+
+/* ---- the stream ---- */
+
+static void forget_stream(struct follower *f)
+{
+    if (f->stream != NULL)
+        metrics_add(METRIC_JOURNAL_FOLLOWING, -1);
+    f->stream = NULL;
+}
+
+static void end_stream(struct follower *f)
+{
+    if (f->stream != NULL)
+        upstream_cancel(f->stream);
+    forget_stream(f);
+    follow_free(f->follow);
+    f->follow = NULL;
+}
+
+static void try_later(struct follower *f)
+{
+    end_stream(f);
+    f->retry_ms = f->retry_ms == 0 ? RETRY_FIRST_MS : 2 * f->retry_ms;
+    if (f->retry_ms > RETRY_MOST_MS)
+        f->retry_ms = RETRY_MOST_MS;
+    reactor_timer_start(f->opt.reactor, &f->retry, f->retry_ms);
+}
+
+/* Once for each time that it was heard before. */
+static void say_lost(struct follower *f, const char *why)
+{
+    metrics_add(METRIC_JOURNAL_STREAMS_FAILED, 1);
+    if (!f->is_silent)
+        log_warn("journal: %s: %s; trying again", config_journal_owner(f->opt.config), why);
+    f->is_silent = true;
+}
+
+static void on_head(void *user, const struct upstream_head *h)
+{
+    struct follower *f = user;
+
+    f->heard_ms = clock_mono_ms();
+    if (h->status == 200 && follow_new(f->opt.purge, &f->follow) == ERR_OK)
+        return;
+    if (h->status == 409) {
+        metrics_add(METRIC_JOURNAL_REFUSED, 1);
+        say_lost(f, "it refuses this node: it is of another cluster, or of a smaller epoch than "
+                    "this node has seen");
+        f->retry_ms = RETRY_MOST_MS;
+        settle(f);
+    } else {
+        say_lost(f, h->status == 403 ? "it refuses this node's certificate or secret"
+                                     : "it does not give its journal now");
+        if (h->status == 403)
+            settle(f);
+    }
+    try_later(f);
+}
+
+static void count_end(enum follow_end end)
+{
+    if (end == FOLLOW_SMALLER)
+        metrics_add(METRIC_JOURNAL_SMALLER_EPOCH, 1);
+    else if (end == FOLLOW_FOREIGN)
+        metrics_add(METRIC_JOURNAL_FOREIGN, 1);
+}
+
+static enum upstream_flow on_body(void *user, const char *p, size_t n)
+{
+    struct follower *f = user;
+    enum follow_end end;
+
+    f->heard_ms = clock_mono_ms();
+    end = follow_feed(f->follow, (struct slice){p, n}, f->heard_ms);
+    if (end != FOLLOW_GOES_ON) {
+        count_end(end);
+        say_lost(f, follow_end_text(end));
+        if (end != FOLLOW_DIVERGED)
+            settle(f);
+        try_later(f);
+        return UPSTREAM_GO_ON;
+    }
+    f->retry_ms = 0;
+    if (purge_was_heard(f->opt.purge)) {
+        if (f->is_silent || !f->is_settled)
+            log_info("journal: following %s", config_journal_owner(f->opt.config));
+        f->is_silent = false;
+        settle(f);
+    }
+    tell(f);
+    return UPSTREAM_GO_ON;
+}
+
+static void on_done(void *user, enum upstream_failure failure, const char *text)
+{
+    struct follower *f = user;
+
+    forget_stream(f);
+    say_lost(f, failure == UPSTREAM_OK ? "it has ended the stream"
+                : text == NULL         ? upstream_failure_name(failure)
+                                       : text);
+    if (failure != UPSTREAM_OK)
+        settle(f); /* there is nobody to wait for */
+    try_later(f);
+}
+
+static void begin(void *user)
+{
+    static const struct upstream_events ev = {on_head, on_body, on_done};
+    struct follower *f = user;
+
+    f->heard_ms = clock_mono_ms();
+    if (send_request(f, true, &ev, &f->stream) == ERR_OK) {
+        metrics_add(METRIC_JOURNAL_FOLLOWING, 1);
+        return;
+    }
+    f->stream = NULL;
+    say_lost(f, "out of memory");
+    try_later(f);
+}
+
+/* A stopped owner ends nothing: its silence does. */
+static void on_watch(void *user)
+{
+    struct follower *f = user;
+
+    reactor_timer_start(f->opt.reactor, &f->watch, WATCH_MS);
+    if (f->follow != NULL && clock_mono_ms() - f->heard_ms > SILENT_MS) {
+        say_lost(f, "it is silent");
+        settle(f);
+        try_later(f);
+    }
+}
+
+/* ---- life ---- */
+
+static enum err make_target(const struct config *c, struct upstream_target **out)
+{
+    const char *owner = config_journal_owner(c);
+    struct upstream_target_options opt = {
+        .name = "journal",
+        .servers = &owner,
+        .servers_count = 1,
+        .ca = c->peer.ca,
+        .certificate = c->peer.certificate,
+        .verify = true,
+        .allow_local = true,
+        .is_peer = true,
+        .connections = CONNECTIONS,
+        .queue = CONNECTIONS,
+        .connect_ms = LIMIT_CONNECT_SHIELD_MS,
+        .first_byte_ms = FIRST_BYTE_MS,
+        .idle_ms = LIMIT_BODY_IDLE_MS,
+    };
+
+    return upstream_target_new(&opt, out);
+}
+
+enum err follower_new(const struct follower_options *opt, struct follower **out)
+{
+    struct follower *f = calloc(1, sizeof(*f));
+    enum err e;
+
+    if (f == NULL)
+        return ERR_NOMEM;
+    f->opt = *opt;
+    f->retry = (struct reactor_timer){.fire = begin, .user = f};
+    f->watch = (struct reactor_timer){.fire = on_watch, .user = f};
+    e = upstream_new(opt->reactor, &f->upstream);
+    if (e == ERR_OK)
+        e = make_target(opt->config, &f->target);
+    if (e != ERR_OK) {
+        follower_free(f);
+        return e;
+    }
+    reactor_timer_start(opt->reactor, &f->retry, 0);
+    reactor_timer_start(opt->reactor, &f->watch, WATCH_MS);
+    *out = f;
+    return ERR_OK;
+}
+
+void follower_free(struct follower *f)
+{
+    if (f == NULL)
+        return;
+    reactor_timer_stop(f->opt.reactor, &f->retry);
+    reactor_timer_stop(f->opt.reactor, &f->watch);
+    end_stream(f);
+    if (f->applied != NULL)
+        upstream_cancel(f->applied);
+    upstream_free(f->upstream);
+    upstream_target_unref(f->target);
+    free(f);
+}
