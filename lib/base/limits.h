@@ -96,6 +96,7 @@
 #define LIMIT_CTL_MAP_BYTES       (1ull * GIB)
 
 /* Geo. */
+#define LIMIT_GEO_FILE_BYTES      (1 << 30) /* each is held in memory; the largest free one has 71 MB */
 #define LIMIT_GEO_REDIRECT_BYTES  MIB /* default of geo_redirect.min_size: less is gone before a handshake */
 
 #endif

@@ -9,15 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <maxminddb.h>
 
+#include "base/limits.h"
 #include "base/metrics.h"
 
 enum {
     COPY_BYTES = 1 << 20,
-    FILE_BYTES_MAX = 1 << 30,
     PROBE_RECORDS = 1000, /* looked at, in the order of addresses */
     PROBE_NODES = 1 << 20,
     BITS_MAX = 128,
@@ -138,17 +139,31 @@ uint64_t geo_serial(const struct geo *g)
 
 /* ---- opening ---- */
 
+/* For reading; a pipe would be waited for for ever.  -1: errno says why. */
+static int open_file(const char *file)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+
+    if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+        close(fd);
+        errno = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+        return -1;
+    }
+    return fd;
+}
+
 /* A sealed copy in memory; -1: errno says why. */
 static int copy_file(const char *file)
 {
-    int from = open(file, O_RDONLY | O_CLOEXEC), to = -1, saved;
+    int from = open_file(file), to = -1, saved;
     char *room = malloc(COPY_BYTES);
     ssize_t n = -1;
     off_t all = 0;
 
     if (from >= 0 && room != NULL)
         to = memfd_create("geo", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    while (to >= 0 && all <= FILE_BYTES_MAX && (n = read(from, room, COPY_BYTES)) > 0) {
+    while (to >= 0 && all <= LIMIT_GEO_FILE_BYTES && (n = read(from, room, COPY_BYTES)) > 0) {
         for (ssize_t at = 0, w; at < n; at += w)
             if ((w = write(to, room + at, (size_t)(n - at))) < 0) {
                 n = -1;

@@ -29,6 +29,7 @@ struct purge {
     /* Fixed after open. */
     struct purge_identity identity;
     struct purge_limits limits;
+    bool follows;
     struct table *table;
 
     /* The writer's (ctl). */

@@ -349,6 +349,7 @@ enum err purge__open_as(const char *dir, const struct purge_limits *limits, bool
         return ERR_NOMEM;
     p->limits = *limits;
     pthread_mutex_init(&p->position_lock, NULL);
+    p->follows = follows;
     p->has_garbage = p->has_old_records = true; /* looked for at the first append */
     e = scopes_init(&p->scopes);
     if (e == ERR_OK)
@@ -426,7 +427,7 @@ uint64_t purge_floor(const struct purge *p)
 
 bool purge_follows(const struct purge *p)
 {
-    return p->clock.follows; /* fixed after open */
+    return p->follows;
 }
 
 void purge_position(struct purge *p, struct purge_position *out)
@@ -466,14 +467,14 @@ void purge_heard(struct purge *p, int64_t now_ms)
 
 bool purge_was_heard(const struct purge *p)
 {
-    return !p->clock.follows || atomic_load_explicit(&p->heard_ms, memory_order_acquire) != 0;
+    return !p->follows || atomic_load_explicit(&p->heard_ms, memory_order_acquire) != 0;
 }
 
 bool purge_has_lease(const struct purge *p, int64_t now_ms, int64_t grace_ms)
 {
     int64_t heard_ms = atomic_load_explicit(&p->heard_ms, memory_order_acquire);
 
-    return !p->clock.follows || (heard_ms != 0 && now_ms - heard_ms <= grace_ms);
+    return !p->follows || (heard_ms != 0 && now_ms - heard_ms <= grace_ms);
 }
 
 void purge_stat(struct purge *p, struct purge_stat *out)

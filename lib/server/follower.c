@@ -16,6 +16,7 @@ enum {
     RETRY_FIRST_MS = 50,
     RETRY_MOST_MS = 2000,
     FIRST_BYTE_MS = 5000,
+    FAILURES_TO_SETTLE = 3, /* then there is nobody to wait for */
     CONNECTIONS = 4,
     PATH_BYTES = 512,
 };
@@ -28,6 +29,7 @@ struct follower {
     struct follow *follow;                   /* of the stream, from its head on */
     struct reactor_timer retry, watch;
     int64_t retry_ms, heard_ms;
+    unsigned failures;          /* one after the other */
     struct purge_position told; /* what the owner has been told last */
     bool is_settled, is_silent; /* silent: why it failed has been logged */
 };
@@ -205,6 +207,7 @@ static enum upstream_flow on_body(void *user, const char *p, size_t n)
         if (f->is_silent || !f->is_settled)
             log_info("journal: following %s", config_journal_owner(f->opt.config));
         f->is_silent = false;
+        f->failures = 0;
         settle(f);
     }
     tell(f);
@@ -219,8 +222,9 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
     say_lost(f, failure == UPSTREAM_OK ? "it has ended the stream"
                 : text == NULL         ? upstream_failure_name(failure)
                                        : text);
-    if (failure != UPSTREAM_OK)
-        settle(f); /* there is nobody to wait for */
+    f->failures++;
+    if (f->failures >= FAILURES_TO_SETTLE)
+        settle(f);
     try_later(f);
 }
 

@@ -19,6 +19,7 @@
 enum {
     HALF_CLOSED_MS = 5000, /* who has closed his side may still read; for so long */
     HTTPS_PORT = 443,
+    PEER_TOLD_MS = 1000,
 };
 
 #define HEALTH_PATH "/.well-known/selvage/health"
@@ -329,14 +330,29 @@ static bool is_for_peers(const struct conn *c)
     return c->kind == CONN_PEER || c->kind == CONN_PEER_PLAIN;
 }
 
-static void refuse_peer(struct server_request *r, enum peer_verdict v)
+/* A line a second: whoever reaches this port may try as often as he likes. */
+static void tell_refused(const struct server_request *r, enum peer_verdict v)
 {
+    struct request_worker *rw = r->worker->request;
+    int64_t now_ms = reactor_now_ms(r->worker->reactor);
     const struct peer *p = r->conn->peer;
 
+    if (rw->peer_told_ms != 0 && now_ms - rw->peer_told_ms < PEER_TOLD_MS) {
+        rw->peers_untold++;
+        return;
+    }
+    log_warn("peer %.*s: %s%s%s%s%s (and %llu others that were refused)", (int)r->client.n,
+             r->client.p, peer_verdict_token(v), p == NULL ? "" : ": name ",
+             p == NULL ? "" : p->name, p == NULL ? "" : ", serial ", p == NULL ? "" : p->serial,
+             (unsigned long long)rw->peers_untold);
+    rw->peer_told_ms = now_ms;
+    rw->peers_untold = 0;
+}
+
+static void refuse_peer(struct server_request *r, enum peer_verdict v)
+{
     metrics_add(METRIC_PEERS_REFUSED, 1);
-    log_warn("peer %.*s: %s%s%s%s%s", (int)r->client.n, r->client.p, peer_verdict_token(v),
-             p == NULL ? "" : ": name ", p == NULL ? "" : p->name, p == NULL ? "" : ", serial ",
-             p == NULL ? "" : p->serial);
+    tell_refused(r, v);
     r->req->http1_is_persistent = 0;
     /* for a node of ours whose certificate has ended: as if the handshake had failed */
     response_local(r, &(struct local_answer){.status = 403,

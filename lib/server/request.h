@@ -81,6 +81,8 @@ struct request_worker {
     struct cache_fetcher fetcher;
     struct slice via; /* owned text: of the message that came to us, so of the upstream's version */
     uint64_t id_base, id_count;
+    int64_t peer_told_ms;  /* when the log last named a peer that was refused; 0: never */
+    uint64_t peers_untold; /* since then */
     /* Date of the last stored answer: libh2o's own kind of shared chunk */
     h2o_timestamp_string_t *date;
     int64_t date_s;

@@ -49,6 +49,19 @@ def test_a_certificate_of_another_fleet_is_refused(shield, origin, directory):
     shield.wait_said("peer-foreign: name edge1")
 
 
+def test_strangers_do_not_fill_the_log(shield):
+    with shield.connect(None) as c:
+        for _ in range(2):  # the first closes it
+            try:
+                c.request("/a", host="www.test")
+            except (Closed, ConnectionError):
+                pass
+    for _ in range(30):
+        assert shield.ask("/a", node=None).status == 403
+    assert shield.metric(REFUSED) == 31
+    assert 1 <= len(re.findall("peer-no-certificate", shield.said())) <= 20
+
+
 def test_a_certificate_for_servers_only_is_refused(shield, directory):
     """What the CA may have signed for another purpose opens nothing."""
     ca = directory / "as-tool"

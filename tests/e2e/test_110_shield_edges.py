@@ -55,6 +55,18 @@ def test_tags_end_at_the_edge(make_behind, shield, origin):
     until(lambda: not edge.get("/a").is_hit, "the purge by a tag to hold at the edge")
 
 
+def test_a_private_network_needs_no_certificates(make_edge, shield, fleet, origin):
+    page = origin.page("/a", "hello", cache_control="max-age=600")
+    edge = make_edge(origin, config={"node": "edge-a", "peer": {"secret": str(fleet.secret)}, "upstream": {
+        "shields": [[f"http://127.0.0.1:{shield.plain_port}"]], "direct": "refused"}})
+    assert edge.get("/a").body == b"hello"
+    assert page.requests[0].field("via") == "1.1 edge-a, 1.1 shield"
+    edge.wait_idle()
+    page.body = b"new"
+    shield.purge(url="https://www.test/a")
+    until(lambda: edge.get("/a").body == b"new", "the purge to hold at the edge")
+
+
 def test_many_clients_of_three_edges_are_one_request(make_behind, shield, origin):
     body = bytes(range(256)) * 8192  # 2 MiB
     page = origin.page("/big", body, cache_control="max-age=60")

@@ -160,7 +160,7 @@ static void test_a_node_that_follows_names_its_owner(void **state)
     (void)state;
     world_configure(0);
     world.config[(world.configured - 1) % 2].journal.owner = owner;
-    world.purge->clock.follows = true;
+    world.purge->follows = true;
     assert_int_equal(world_ask(NULL, "POST", "/purge", "{\"scopes\":[{\"tag\":\"t\"}]}"), 421);
     assert_true(world_says(owner));
     assert_int_equal(purge_head(world.purge), position_make(1, 0));

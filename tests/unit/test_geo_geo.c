@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <netinet/in.h>
+#include <sys/stat.h>
 
 #include "geo/geo.h"
 
@@ -196,6 +197,10 @@ static void test_what_is_no_database_is_refused(void **state)
     (void)state;
     assert_int_equal(open_bad("/nonexistent/x", "cannot be read: No such file"), ERR_INVALID);
     assert_int_equal(open_bad("/tmp", "cannot be read: Is a directory"), ERR_INVALID);
+    unlink(geo_bad);
+    assert_int_equal(mkfifo(geo_bad, 0600), 0); /* nobody writes to it */
+    assert_int_equal(open_bad(geo_bad, "cannot be read: Invalid argument"), ERR_INVALID);
+    assert_int_equal(unlink(geo_bad), 0);
     assert_int_equal(file_write_atomic(geo_bad, (struct slice){0}), ERR_OK);
     assert_int_equal(open_bad(geo_bad, "no MaxMind DB file"), ERR_INVALID);
     assert_int_equal(file_write_atomic(geo_bad, (struct slice){big, sizeof(big)}), ERR_OK);

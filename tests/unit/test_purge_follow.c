@@ -452,6 +452,7 @@ static void test_a_lease_is_renewed_by_a_head_that_is_reached(void **state)
     (void)state;
     assert_true(purge_has_lease(o, 1 << 30, GRACE_MS));
     assert_false(purge_has_lease(f, NOW_MS, GRACE_MS));
+    assert_false(purge_has_lease(f, GRACE_MS - 1, GRACE_MS)); /* of a machine that has just begun */
     must_catch_up(o, f);
     assert_true(purge_has_lease(f, NOW_MS + GRACE_MS, GRACE_MS));
     assert_false(purge_has_lease(f, NOW_MS + GRACE_MS + 1, GRACE_MS));
