@@ -52,6 +52,9 @@ static struct world {
     _Atomic bool is_released;
 } world;
 
+/* Called before the worker's thread starts, when it has read what it takes from all sites. */
+static void (*world_prepare)(struct snapshot *s);
+
 /* libh2o keeps a few buffers per thread for the next one, and never frees them. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
@@ -252,6 +255,8 @@ static inline void world_start(const char *certificates)
     opt.listeners = world.listeners;
     opt.listeners_count = world.config.listen_count;
     assert_int_equal(worker_init(&world.worker, &opt), ERR_OK);
+    if (world_prepare != NULL)
+        world_prepare(world.snapshot);
     assert_int_equal(worker_start(&world.worker), ERR_OK);
     world.is_running = true;
 }
