@@ -186,13 +186,13 @@ void conn_read_end(struct conn *c)
     conn_unref(c);
 }
 
-struct conn *conn_h2_begin(h2o_socket_t *sock)
+struct conn *conn_accept_begin(h2o_socket_t *sock, bool is_h2)
 {
     struct conn *c = conn_of_socket(sock);
 
     if (c == NULL)
         return NULL;
-    c->is_h2 = true;
+    c->is_h2 = is_h2;
     c->bytes_in += sock->input->size;
     return read_begin(c);
 }

@@ -197,6 +197,19 @@ void h2o_socket_write(h2o_socket_t *sock, h2o_iovec_t *bufs, size_t count, h2o_s
     original_write(sock, bufs, count, cb);
 }
 
+typedef void accept_fn(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval connected_at);
+static accept_fn *original_accept;
+accept_fn h2o_http1_accept;
+
+void h2o_http1_accept(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval connected_at)
+{
+    /* libh2o parses here what came with the last flight of the handshake */
+    struct conn *c = conn_accept_begin(sock, false);
+
+    original_accept(ctx, sock, connected_at);
+    conn_read_end(c);
+}
+
 /* More bytes than a head may have, or more fields. */
 static bool is_too_large(struct slice p)
 {
@@ -243,5 +256,7 @@ void guard_h1_check(void)
 {
     guard_check_one("phr_parse_request", (void *)phr_parse_request);
     guard_check_one("h2o_socket_write", (void *)h2o_socket_write);
+    guard_check_one("h2o_http1_accept", (void *)h2o_http1_accept);
+    original_accept = (accept_fn *)guard_original("h2o_http1_accept");
     original = (parse_fn *)guard_original("phr_parse_request");
 }

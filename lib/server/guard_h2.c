@@ -65,7 +65,7 @@ static const char too_many[] = "the request has more than 100 header fields\n";
 void h2o_http2_accept(h2o_accept_ctx_t *ctx, h2o_socket_t *sock, struct timeval connected_at)
 {
     /* libh2o parses here what came with the last flight of the handshake */
-    struct conn *c = conn_h2_begin(sock);
+    struct conn *c = conn_accept_begin(sock, true);
 
     original_accept(ctx, sock, connected_at);
     conn_read_end(c);

@@ -41,9 +41,9 @@ struct conn *conn_reading(void);
  * reset (linger.c). */
 void conn_linger(struct conn *c);
 
-/* HTTP/2 was chosen for this socket; bytes are parsed until conn_read_end().  NULL when it is none
- * of a worker's. */
-struct conn *conn_h2_begin(h2o_socket_t *sock);
+/* The protocol of this socket has been chosen: bytes that came with the handshake are parsed until
+ * conn_read_end().  NULL when it is none of a worker's. */
+struct conn *conn_accept_begin(h2o_socket_t *sock, bool is_h2);
 void conn_read_end(struct conn *c);
 
 enum conn_frame {

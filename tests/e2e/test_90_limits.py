@@ -1,4 +1,7 @@
 """Limits: what is refused, with which status, and that the next one is served."""
+import socket
+import ssl
+
 import pytest
 
 from testenv.wait import until
@@ -65,6 +68,36 @@ def test_a_refusal_is_not_lost_to_a_reset(edge, plain):
             with edge.h1(plain=plain) as c:
                 c.send(head + "x" * 3_000_000)
                 assert c.read().status == status
+
+
+def refused_in_the_handshake(edge):
+    """The answer to a request that stands in the same packet as the last message of the handshake."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = edge.authority.client_context("http/1.1").wrap_bio(incoming, outgoing, server_hostname="www.test")
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as s:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                s.sendall(outgoing.read())
+                incoming.write(s.recv(65536))
+        tls.write(b"POST /up HTTP/1.1\r\nHost: www.test\r\nContent-Length: 4000000\r\n\r\n" + b"x" * 3_000_000)
+        s.sendall(outgoing.read())
+        answer = b""
+        while b"\r\n" not in answer:
+            try:
+                answer += tls.read()
+            except ssl.SSLWantReadError:
+                data = s.recv(65536)
+                assert data, "closed without an answer"
+                incoming.write(data)
+    return answer
+
+
+def test_a_refusal_of_what_came_with_the_handshake_is_not_lost_either(edge):
+    for _ in range(40):  # a reset overtakes the answer in every fourth
+        assert refused_in_the_handshake(edge).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
