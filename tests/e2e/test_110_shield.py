@@ -24,7 +24,9 @@ def body_of(reply):
 
 def test_an_edge_is_served_from_the_cache(shield, origin):
     page = origin.page("/a", "hello", cache_control="max-age=60")
-    first, second = shield.ask("/a"), shield.ask("/a")
+    first = shield.ask("/a")
+    shield.wait_idle()
+    second = shield.ask("/a")
     assert first.status == 200 and first.fwd == "uri-miss" and body_of(first) == "hello"
     assert second.is_hit and body_of(second) == "hello"
     assert page.hits == 1
@@ -215,6 +217,7 @@ def test_http_and_https_are_two_objects(shield, origin):
     page = origin.page("/a", "hello", cache_control="max-age=60")
     for proto, hit in (("http", False), ("https", False), ("http", True), ("https", True)):
         assert shield.ask("/a", fields=[("X-Forwarded-Proto", proto)]).is_hit == hit, proto
+        shield.wait_idle()
     assert [r.field("x-forwarded-proto") for r in page.requests] == ["http", "https"]
 
 
