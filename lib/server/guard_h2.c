@@ -87,6 +87,11 @@ ssize_t h2o_http2_decode_frame(struct h2_frame *frame, const uint8_t *src, size_
     size_t owed = c == NULL ? 0 : conn_h2_owed(c, &owed_stream_id);
     ssize_t bytes;
 
+    if (c != NULL && c->is_shut) {
+        /* one read may hold a thousand requests more */
+        *err_desc = "connection shut";
+        return H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM;
+    }
     if (owed > 0) {
         /* late DATA of a closed stream, of which nothing is read but the length; no input is used
          * up */
