@@ -201,6 +201,12 @@ void store__ask_removal(struct store *s, const char *row, uint64_t objid)
         send_removal(s, row, objid);
 }
 
+bool store__is_asked(struct store *s, uint64_t objid)
+{
+    return atomic_load_explicit(&s->asked[objid % STORE_ASKED_SLOTS], memory_order_relaxed) ==
+           objid;
+}
+
 void store_remove(struct store *s, const struct store_key *key, uint64_t objid)
 {
     char row[STORE_ROW_KEY_BYTES];

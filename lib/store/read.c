@@ -137,6 +137,9 @@ static enum err get_once(struct store_reader *r, const struct store_key *key, st
     if (!slice_eq(o.key.text, key->text) || !slice_eq(o.key.host, key->host) ||
         o.key.variant != key->variant)
         return ERR_NOT_FOUND;
+    /* found broken or dead before: it goes, and nobody else is to meet it until it is gone */
+    if (store__is_asked(s, o.objid))
+        return ERR_NOT_FOUND;
     if (store_has_chunks(&o)) {
         store_pin(s, o.objid);
         if (!is_still_there(r, row, o.objid)) {

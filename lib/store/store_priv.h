@@ -182,7 +182,8 @@ NODISCARD bool store__is_damaged(const char *dir);
 /* queue.c */
 void store__send(struct store *s, struct store_message *m);
 void store__ask_removal(struct store *s, const char *row,
-                        uint64_t objid); /* row NULL: by id alone */
+                        uint64_t objid);                         /* row NULL: by id alone */
+NODISCARD bool store__is_asked(struct store *s, uint64_t objid); /* its removal is queued */
 void store__message_free(struct store_message *m);
 
 /* writer.c */

@@ -231,6 +231,51 @@ static void test_a_flipped_byte_of_a_body_is_never_served(void **state)
     }
 }
 
+struct gate {
+    pthread_barrier_t reached, left;
+};
+
+static void hold_writer(void *user, enum err e)
+{
+    struct gate *g = user;
+
+    (void)e;
+    pthread_barrier_wait(&g->reached);
+    pthread_barrier_wait(&g->left);
+}
+
+static void test_what_was_found_broken_is_not_met_again_before_it_is_gone(void **state)
+{
+    struct store *s = store_must_open(MAP_BYTES);
+    struct store_reader *r = store_must_read(s);
+    char path[400], body[64];
+    struct store_stamp stamp = {0};
+    struct store_text t;
+    struct store_key key = store_key_of(&t, 7, 0);
+    struct gate g;
+    uint64_t version;
+
+    (void)state;
+    data_path(path, sizeof(path));
+    store_must_put(s, 1, 1, 200000);
+    store_body_fill(body, 1, 1, 150000, sizeof(body));
+    flip(path, find_in_file(path, body, sizeof(body)) + 7);
+    pthread_barrier_init(&g.reached, NULL, 2);
+    pthread_barrier_init(&g.left, NULL, 2);
+    store_refresh(s, &key, 1, &stamp, SLICE("head"), hold_writer, &g);
+    pthread_barrier_wait(&g.reached); /* the writer stands still: nothing is removed */
+    assert_int_equal(store_get_and_check(s, r, 1, LIMIT_CHUNK_BYTES, &version), ERR_CORRUPT);
+    assert_int_equal(store_get_and_check(s, r, 1, LIMIT_CHUNK_BYTES, &version), ERR_NOT_FOUND);
+    pthread_barrier_wait(&g.left);
+    store_flush(s);
+    store_must_put(s, 1, 2, 200000);
+    assert_int_equal(store_version(s, r, 1), 2);
+    pthread_barrier_destroy(&g.reached);
+    pthread_barrier_destroy(&g.left);
+    store_reader_free(r);
+    store_close(s);
+}
+
 static void test_a_flipped_byte_of_a_record_is_never_served(void **state)
 {
     char path[400];
@@ -361,6 +406,7 @@ int main(void)
         T(test_kill_9_in_mid_write_loses_nothing_that_was_told),
         T(test_what_a_dead_process_was_putting_is_collected),
         T(test_a_flipped_byte_of_a_body_is_never_served),
+        T(test_what_was_found_broken_is_not_met_again_before_it_is_gone),
         T(test_a_flipped_byte_of_a_record_is_never_served),
         T(test_while_the_disk_refuses_reads_go_on_and_puts_come_back),
         T(test_a_store_that_cannot_write_closes_all_the_same),
