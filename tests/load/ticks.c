@@ -286,31 +286,51 @@ static void hits_process(int edge, const char *host, int seconds, int to)
         load_die("pipe");
 }
 
-static int hits_begin(int edge, const char *host, int seconds, pid_t *out_child)
+struct hits {
+    pid_t child;
+    int go, result;
+};
+
+/* The process is made while we are small: once a thousand connections have touched their memory, a
+ * fork makes each of its pages fault anew, and events come late for it. */
+static void hits_prepare(struct hits *h, int edge, const char *host, int seconds)
 {
-    int ends[2];
+    int go[2], result[2];
+    char byte;
 
     fflush(stdout);
-    if (pipe(ends) != 0 || (*out_child = fork()) < 0)
+    if (pipe(go) != 0 || pipe(result) != 0 || (h->child = fork()) < 0)
         load_die("no process for hits");
-    if (*out_child == 0) {
+    if (h->child == 0) {
+        close(go[1]);
+        if (read(go[0], &byte, 1) != 1)
+            _exit(1);
         load_init(); /* a loop of its own */
-        hits_process(edge, host, seconds, ends[1]);
+        hits_process(edge, host, seconds, result[1]);
         _exit(0);
     }
-    close(ends[1]);
-    return ends[0];
+    close(go[0]);
+    close(result[1]);
+    h->go = go[1];
+    h->result = result[0];
 }
 
-static double hits_end(int from, pid_t child)
+static void hits_begin(struct hits *h)
+{
+    if (write(h->go, "", 1) != 1)
+        load_die("pipe");
+}
+
+static double hits_end(struct hits *h)
 {
     int64_t p99;
     int how;
 
-    if (read(from, &p99, sizeof(p99)) != sizeof(p99))
+    if (read(h->result, &p99, sizeof(p99)) != sizeof(p99))
         load_die("the process for hits failed");
-    close(from);
-    waitpid(child, &how, 0);
+    close(h->result);
+    close(h->go);
+    waitpid(h->child, &how, 0);
     return (double)p99 / 1e6;
 }
 
@@ -361,11 +381,11 @@ static void report_events(int seconds)
 int main(int argc, char **argv)
 {
     int edge = load_number(argc, argv, "edge", -1),
-        seconds = load_number(argc, argv, "seconds", 10), from;
+        seconds = load_number(argc, argv, "seconds", 10);
     const char *host = load_option(argc, argv, "host", NULL),
                *protocol = load_option(argc, argv, "protocol", NULL);
+    struct hits hits;
     double alone, beside;
-    pid_t child;
 
     count = (size_t)load_number(argc, argv, "streams", 1000);
     hits_per_s = load_number(argc, argv, "hits", 500);
@@ -382,18 +402,20 @@ int main(int argc, char **argv)
     started_ns = load_now_ns();
     stop_ns = started_ns +
               (seconds + 1) * INT64_C(1000000000); /* the first of the hits fills the store */
-    from = hits_begin(edge, host, seconds, &child);
+    hits_prepare(&hits, edge, host, seconds);
+    hits_begin(&hits);
     load_run(is_over, NULL, seconds + 5);
-    alone = hits_end(from, child);
+    alone = hits_end(&hits);
 
+    hits_prepare(&hits, edge, host, seconds);
     open_streams(edge, host, strcmp(protocol, "h2") == 0 ? LOAD_H2 : LOAD_H1);
     turn_ns = load_now_ns();
     started_ns = turn_ns + PERIOD_NS;
     stop_ns = turn_ns + (seconds + 1) * INT64_C(1000000000);
     measures = true;
-    from = hits_begin(edge, host, seconds, &child);
+    hits_begin(&hits);
     load_run(is_over, tick, seconds + 5);
-    beside = hits_end(from, child);
+    beside = hits_end(&hits);
     report_events(seconds);
     printf("p99 of hits: %.2f ms alone, %.2f ms beside the streams: %.2f times\n", alone, beside,
            beside / alone);
