@@ -307,10 +307,11 @@ static double run_round(size_t reading, size_t slow, size_t leaving)
     if (rss_peak - rss_start >= RSS_GROWTH_MAX)
         load_broken("RSS grew by %llu MB", (unsigned long long)(rss_peak - rss_start) >> 20);
     printf("%s: %4zu read, %3zu slow, %3zu leave: half %.2f s, whole %.2f s, origin %u, RSS +%llu "
-           "MB\n",
+           "MB, anonymous then %llu MB\n",
            protocol == LOAD_H2 ? "h2" : "h1", reading, slow, leaving,
            (double)(half_ns - start) / 1e9, s, origin_requests,
-           (unsigned long long)(rss_peak - rss_start) >> 20);
+           (unsigned long long)(rss_peak - rss_start) >> 20,
+           (unsigned long long)load_memory(pid).anon >> 20);
     fflush(stdout);
     check_slow();
     return ok && lost == 0 ? s : -1;
