@@ -185,6 +185,9 @@ void reactor_h2o_turn(struct reactor *r, int64_t max_wait_ms)
 {
     int64_t wait_ms = timers_wait_ms(&of(r)->timers, clock_mono_ms(), max_wait_ms);
 
+    /* What a timer has written is told to its writer in the next turn, and libh2o would sleep first */
+    if (of(r)->loop->_pending_as_server != NULL || of(r)->loop->_pending_as_client != NULL)
+        wait_ms = 0;
     of(r)->now_ms = 0;
     /* -1 is a signal (EINTR): the next turn does what this one did not */
     (void)h2o_evloop_run(of(r)->loop, (int32_t)wait_ms);

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -124,6 +125,48 @@ static void test_a_timer_that_starts_itself_at_once_leaves_the_turn(void **state
         reactor_h2o_turn(r, 1000);
     assert_int_equal(g.number, 3);
     reactor_timer_stop(r, &g.timer);
+}
+
+struct written {
+    struct reactor_timer timer;
+    h2o_socket_t *sock;
+    bool is_told;
+};
+
+static void on_told(h2o_socket_t *sock, const char *err)
+{
+    struct written *w = sock->data;
+
+    assert_null(err);
+    w->is_told = true;
+}
+
+static void on_write(void *user)
+{
+    struct written *w = user;
+    h2o_iovec_t v = h2o_iovec_init(H2O_STRLIT("x"));
+
+    h2o_socket_write(w->sock, &v, 1, on_told);
+}
+
+static void test_what_a_timer_has_written_is_told_without_a_sleep(void **state)
+{
+    enum { LONG_MS = 20000 };
+    struct written w = {.is_told = false};
+    int64_t begin_ms = clock_mono_ms();
+    int fd[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fd), 0);
+    w.sock = h2o_evloop_socket_create(ctx.loop, fd[0], 0);
+    w.sock->data = &w;
+    w.timer = (struct reactor_timer){.fire = on_write, .user = &w};
+    reactor_timer_start(r, &w.timer, 0);
+    while (!w.is_told)
+        reactor_h2o_turn(r, LONG_MS);
+    assert_true(clock_mono_ms() - begin_ms < LONG_MS);
+    h2o_socket_close(w.sock);
+    close(fd[1]);
 }
 
 static void test_the_clock_is_read_after_the_loop_has_slept(void **state)
@@ -252,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_timers_fire_in_their_order_and_not_before_their_time),
         cmocka_unit_test(test_a_stopped_timer_stays_silent_and_a_moved_one_fires_once),
         cmocka_unit_test(test_a_timer_that_starts_itself_at_once_leaves_the_turn),
+        cmocka_unit_test(test_what_a_timer_has_written_is_told_without_a_sleep),
         cmocka_unit_test(test_the_clock_is_read_after_the_loop_has_slept),
         cmocka_unit_test(test_messages_of_many_threads_arrive_all_and_in_order),
         cmocka_unit_test(test_messages_may_come_before_the_loop),
