@@ -110,7 +110,7 @@ def members(owner):
 
 
 def test_a_stopped_owner_and_its_return(make_follower, shield, origin):
-    edge = make_follower("edge-a", shield, config={"journal": {"grace": "1s"}})
+    edge = make_follower("edge-a", shield, config={"journal": {"grace": f"{seconds(2):g}s"}})
     page = page_of(origin)
     edge.fill("/foo")
     page.requests.clear()
@@ -133,7 +133,7 @@ def test_a_stopped_owner_and_its_return(make_follower, shield, origin):
 
 @pytest.mark.parametrize("policy, status", [("serve", 200), ("fail", 503)])
 def test_other_policies(make_follower, shield, origin, policy, status):
-    edge = make_follower("edge-a", shield, config={"journal": {"grace": "1s", "on_journal_lost": policy}})
+    edge = make_follower("edge-a", shield, config={"journal": {"grace": f"{seconds(2):g}s", "on_journal_lost": policy}})
     page = page_of(origin)
     edge.fill("/foo")
     before = page.hits
