@@ -143,8 +143,9 @@ void admin__purge(struct admin_call *c)
         const char *owner = config_journal_owner(c->admin->config);
 
         admin__refuse(c, 421,
-                      "this node follows the purge journal of %s: send purges to the admin address "
-                      "of that node",
+                      "this node follows the purge journal of %s (its address for nodes): run "
+                      "selvage purge there, or with --node and the admin address of that node "
+                      "(admin.listen in its file)",
                       owner == NULL ? "another node" : owner);
         return;
     }

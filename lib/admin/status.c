@@ -98,6 +98,7 @@ void admin__status(struct admin_call *c)
     add_text(out, "version", a->opt.version);
     add_text(out, "node", a->config->node);
     add_text(out, "config", a->config->file);
+    buf_addf(out, "\"sites_hash\":\"%016llx\",", (unsigned long long)a->config->sites_hash);
     add_positions(out, a->opt.purge);
     add_flag(out, "follows", purge_follows(a->opt.purge));
     buf_add_char(out, ',');

@@ -91,6 +91,7 @@
 #define LIMIT_JOURNAL_RECORDS     1000000
 #define LIMIT_PURGE_SCOPES        1000000 /* then everything is purged, and the table starts anew */
 #define LIMIT_FENCE_WAIT_MS       200 /* of a shield that has not heard yet of what an edge knows */
+#define LIMIT_LAG_WAIT_MS         1000 /* of a request at a node that has just begun, and is catching up */
 #define LIMIT_JOURNAL_GRACE_MS    60000 /* default of journal.grace */
 #define LIMIT_JOURNAL_HEARTBEAT_MS 1000
 #define LIMIT_CTL_MAP_BYTES       (1ull * GIB)

@@ -449,6 +449,17 @@ void log_line(enum log_level level, const char *format, ...)
     hand_over(line, prefix + (size_t)n + 1);
 }
 
+void log_lines(enum log_level level, const char *what, struct slice text)
+{
+    while (text.n > 0) {
+        struct slice line = slice_head(text, slice_index(text, '\n'));
+
+        if (line.n > 0)
+            log_line(level, "%s: %.*s", what, (int)line.n, line.p);
+        text = slice_from(text, line.n + 1);
+    }
+}
+
 /* STREAM_BYTES of memory, visible at two addresses in a row.  NULL when it cannot be had. */
 static char *map_ring(void)
 {

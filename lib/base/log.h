@@ -38,6 +38,9 @@ void log_close(void);
 /* One line; the time, the level and the newline are added.  At most 2 KiB, longer ones are cut. */
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Each line of `text` as one of its own, "WHAT: line". */
+void log_lines(enum log_level level, const char *what, struct slice text);
+
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_LEVEL_INFO, __VA_ARGS__)

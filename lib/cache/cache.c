@@ -56,6 +56,12 @@ void cache_free(struct cache *c)
     free(c);
 }
 
+void cache_lags(struct cache *c, bool lags)
+{
+    /* release: what was caught up with is in force; pairs with the acquire in fence.c */
+    atomic_store_explicit(&c->is_lagging, lags, memory_order_release);
+}
+
 enum err cache_worker_new(struct cache *c, struct reactor *r, const struct cache_fetcher *f,
                           struct cache_worker **out)
 {

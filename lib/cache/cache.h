@@ -106,6 +106,13 @@ struct cache_options {
 NODISCARD enum err cache_new(const struct cache_options *opt, struct cache **out);
 void cache_free(struct cache *c); /* after its workers; NULL is fine */
 
+/*
+ * A node that has been off does not know what was purged meanwhile.  While it lags, requests wait
+ * for LIMIT_LAG_WAIT_MS at most, and are then fetched without using what is stored; that still
+ * stands in when the fetch fails.  Any thread; a new cache does not lag.
+ */
+void cache_lags(struct cache *c, bool lags);
+
 NODISCARD enum err cache_worker_new(struct cache *c, struct reactor *r,
                                     const struct cache_fetcher *f, struct cache_worker **out);
 /* Cancels what runs.  No exchange may be left.  Call it from the worker's thread, while its loop

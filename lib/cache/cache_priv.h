@@ -35,6 +35,7 @@ struct cache {
     struct cold *cold;
     struct outdated *outdated;
     struct memo *memo; /* why what came last was not stored, for explain */
+    _Atomic bool is_lagging; /* cache_lags() */
 
     /*
      * How many fills the store has taken.  Who found nothing stored and then no fill to join
@@ -92,12 +93,14 @@ enum body_source { BODY_NONE, BODY_INLINE, BODY_OBJECT, BODY_FILL };
 /* What a request of another node brings, and what it is told. */
 struct fence {
     bool is_asked;   /* it is from a peer */
+    bool has_position;
     bool is_alone;   /* nothing stored and no fill of others: this node is behind, or cannot tell */
     bool is_unknown; /* their position cannot be compared with ours */
     struct purge_position theirs;
     struct purge_position checked; /* ours, read before the last look-up */
+    bool is_lagging; /* this node does not know yet what was purged while it was off */
     struct reactor_timer timer;    /* while it waits to catch up */
-    int64_t until_ms;              /* 0: it never waited */
+    int64_t lag_until_ms, until_ms; /* 0: it never waited */
     char text[PURGE_POSITION_TEXT_BYTES];
 };
 

@@ -318,10 +318,12 @@ static void decide_failure(const struct response_case *c, struct response_decisi
         return;
     out->action = RESPONSE_FAIL;
     /* a stored answer that must not be served stale asks for 504 (RFC 9111 section 5.2.2.2) */
-    if (c->failure == RESPONSE_TIMED_OUT || c->stored->present)
+    if (c->stored->present)
         out->fail_status = 504;
+    else if (c->failure == RESPONSE_CLOSED && c->request->method == METHOD_OTHER)
+        out->fail_status = 502; /* it may have been carried out: nothing that says "send it again" */
     else
-        out->fail_status = c->failure == RESPONSE_OVERLOADED || c->failure == RESPONSE_BREAKER ? 503 : 502;
+        out->fail_status = failure_words(c->failure)->status;
 }
 
 /* ---- the decision ---- */

@@ -6,6 +6,7 @@
 
 #include "cache/decide.h"
 #include "cache/decide_request.h"
+#include "cache/failure.h"
 
 /* What matters of a response. */
 struct response_facts {
@@ -49,15 +50,6 @@ struct response_decision {
     bool no_cache, forbids_stale, is_immutable;
     enum cache_reason lifetime_by;
     struct reasons why;
-};
-
-/* How a fetch failed, as far as the decision cares. */
-enum response_failure {
-    RESPONSE_CAME,           /* it did not */
-    RESPONSE_UNREACHABLE,    /* no connection, closed or broken before the head: 502 */
-    RESPONSE_TIMED_OUT,      /* 504 */
-    RESPONSE_OVERLOADED,     /* our own ceiling: 503 */
-    RESPONSE_BREAKER,        /* it has failed so often that nobody was asked: 503 */
 };
 
 struct response_case {

@@ -19,11 +19,11 @@ enum err engine_look(struct cache_exchange *x)
     fence_note(x);
     x->stored_before = atomic_load_explicit(&c->stored, memory_order_acquire);
     /* rule 13: who is behind uses no copy of its own */
-    e = x->fence.is_alone
+    e = x->fence.is_alone || x->fence.is_lagging
             ? lookup_names(x->rq.site, x->rq.is_https, x->rq.host, x->rq.target, x->rq.fields,
                            x->rq.arena, &x->lookup)
-            : lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host,
-                         x->rq.target, x->rq.fields, x->rq.arena, &x->lookup);
+            : lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host, x->rq.target,
+                         x->rq.fields, x->rq.arena, &x->lookup);
     x->now = clock_now();
     if (x->lookup.found && !lease_covers(c, &x->lookup.head, x->now.mono_ms))
         x->lookup.facts.is_unleased = true;
@@ -35,8 +35,8 @@ enum err engine_look(struct cache_exchange *x)
 
 void engine_answer_stored(struct cache_exchange *x)
 {
-    bool is_fresh = x->decision.ttl_s > 0 && !x->lookup.facts.soft_purged &&
-                    !x->lookup.facts.is_unleased;
+    bool is_fresh =
+        x->decision.ttl_s > 0 && !x->lookup.facts.soft_purged && !x->lookup.facts.is_unleased;
     struct cache_status status = {.fwd = FWD_NONE, .ttl_s = x->decision.ttl_s};
 
     if (!is_fresh)

@@ -223,35 +223,22 @@ static void answer_instead(struct cache_exchange *x, int fwd_status)
 
 static void failed(struct cache_exchange *x, enum response_failure failure)
 {
-    static const struct {
-        const char *detail, *text, *peer_error;
-    } said[] = {
-        [RESPONSE_CAME] = {"unreachable", "The origin's answer broke off.\n", "origin-refused"},
-        [RESPONSE_UNREACHABLE] = {"unreachable",
-                                  "The origin cannot be reached, or its answer broke off.\n",
-                                  "origin-refused"},
-        [RESPONSE_TIMED_OUT] = {"timeout", "The origin did not answer in time.\n",
-                                "origin-timeout"},
-        [RESPONSE_OVERLOADED] = {"overloaded", "Too many requests for this origin now.\n",
-                                 "origin-overloaded"},
-        [RESPONSE_BREAKER] =
-            {"breaker-open",
-             "This origin has failed every time of late; it is left alone for some seconds.\n",
-             "breaker-open"},
-    };
+    const struct failure_words *said = failure_words(failure);
     enum cache_status_fwd fwd = x->decision.fwd;
     struct cache_status status = {
-        .fwd = fwd, .ttl_s = CACHE_STATUS_NO_TTL, .detail = slice_of(said[failure].detail)};
+        .fwd = fwd, .ttl_s = CACHE_STATUS_NO_TTL, .detail = slice_of(said->detail)};
     struct response_decision d;
 
     engine_leave_fill(x);
-    x->peer_error = said[failure].peer_error;
+    x->peer_error = said->mark;
+    x->fence.is_lagging =
+        false; /* what may have been purged is better than nothing: a stale copy */
     if (stands_in(x, NULL, failure, &d)) {
         answer_instead(x, 0);
         return;
     }
     x->reason = d.why.count > 0 ? d.why.item[d.why.count - 1].id : REASON_ORIGIN_FAILED;
-    answer_error(x, d.fail_status, said[failure].text, fwd == FWD_NONE ? NULL : &status);
+    answer_error(x, d.fail_status, said->text, fwd == FWD_NONE ? NULL : &status);
 }
 
 /* ---- what came ---- */

@@ -175,6 +175,12 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
              host.p, (int)target.n, target.p, q->site->name);
     if (q->rule.rule != NULL)
         buf_addf(q->out, "rule: line %u, path %s\n", q->rule.rule->line, q->rule.rule->path);
+    if (q->cache->on_journal_lost == CACHE_LOST_FAIL && lease_is_lost(q->cache, q->now.mono_ms)) {
+        buf_add(q->out, SLICE("decision: refuse with 503\n  the purge journal is out of reach, and "
+                              "this node is told to serve nothing then (journal.on_journal_lost: "
+                              "fail)\n"));
+        return;
+    }
     if (decide_pass(&q->facts, &q->rule, &d)) {
         say_decision(q, &d);
         return;
@@ -191,6 +197,8 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
         buf_add(q->out, SLICE("no room to look it up\n"));
         return;
     }
+    if (q->lookup.found && !lease_covers(q->cache, &q->lookup.head, q->now.mono_ms))
+        q->lookup.facts.is_unleased = true;
     if (q->lookup.found)
         say_stored(q);
     else

@@ -27,6 +27,29 @@ static void settle(struct cache_exchange *x, enum purge_knows knows)
         metrics_add(METRIC_FENCE_ALONE, 1);
 }
 
+/* With what is known by now: at once, or when this node has caught up with who asks. */
+static enum fence_start compare(struct cache_exchange *x);
+
+static bool is_lagging(const struct cache_exchange *x)
+{
+    return atomic_load_explicit(&x->worker->cache->is_lagging, memory_order_acquire);
+}
+
+/* What is stored may have been purged while this node was off. */
+static void on_lag(void *user)
+{
+    struct cache_exchange *x = user;
+    struct fence *f = &x->fence;
+
+    if (is_lagging(x) && reactor_now_ms(x->worker->reactor) < f->lag_until_ms) {
+        reactor_timer_start(x->worker->reactor, &f->timer, LOOK_MS);
+        return;
+    }
+    f->is_lagging = is_lagging(x);
+    if (compare(x) == FENCE_GO_ON)
+        engine_begin(x);
+}
+
 static void on_look(void *user)
 {
     struct cache_exchange *x = user;
@@ -45,20 +68,34 @@ enum fence_start fence_start(struct cache_exchange *x)
 {
     struct cache *c = x->worker->cache;
     struct fence *f = &x->fence;
-    const struct http_field *field;
-    enum purge_knows knows;
+    const struct http_field *field = NULL;
 
     f->is_asked = x->rq.is_peer && c->role.trusts_peers;
-    if (!f->is_asked)
-        return FENCE_GO_ON;
-    purge_position(c->purge, &f->checked);
-    field = http_fields_find(x->rq.fields, SLICE("selvage-position"));
-    if (field == NULL)
-        return FENCE_GO_ON; /* it does not keep what it gets, or has no purges */
-    if (purge_position_parse(field->value, &f->theirs) != ERR_OK) {
+    if (f->is_asked)
+        field = http_fields_find(x->rq.fields, SLICE("selvage-position"));
+    f->has_position = field != NULL; /* else it does not keep what it gets, or has no purges */
+    if (field != NULL && purge_position_parse(field->value, &f->theirs) != ERR_OK) {
         metrics_add(METRIC_JOURNAL_BAD_POSITIONS, 1);
         return FENCE_REFUSED;
     }
+    if (!is_lagging(x) || x->facts.method == METHOD_OTHER)
+        return compare(x);
+    f->timer = (struct reactor_timer){.fire = on_lag, .user = x};
+    f->lag_until_ms = reactor_now_ms(x->worker->reactor) + LIMIT_LAG_WAIT_MS;
+    reactor_timer_start(x->worker->reactor, &f->timer, LOOK_MS);
+    return FENCE_WAITS;
+}
+
+static enum fence_start compare(struct cache_exchange *x)
+{
+    struct cache *c = x->worker->cache;
+    struct fence *f = &x->fence;
+    enum purge_knows knows;
+
+    if (f->is_asked)
+        purge_position(c->purge, &f->checked);
+    if (!f->has_position)
+        return FENCE_GO_ON;
     knows = purge_knows(c->purge, &f->theirs);
     if (knows == PURGE_IS_BEHIND && !purge_follows(c->purge)) {
         metrics_add(METRIC_JOURNAL_BAD_POSITIONS, 1); /* this node's journal was set back */
@@ -76,7 +113,7 @@ enum fence_start fence_start(struct cache_exchange *x)
 
 void fence_end(struct cache_exchange *x)
 {
-    if (x->fence.until_ms != 0)
+    if (x->fence.until_ms != 0 || x->fence.lag_until_ms != 0)
         reactor_timer_stop(x->worker->reactor, &x->fence.timer);
 }
 

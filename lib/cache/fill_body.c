@@ -171,7 +171,7 @@ bool fill__on_body(void *user, const char *p, size_t n)
         if (took == 0) {
             log_error("%s: out of memory for a body", f->rq.site->name);
             f->worker->fetcher.cancel(f->fetch);
-            fill__give_up(f, RESPONSE_UNREACHABLE);
+            fill__give_up(f, RESPONSE_OVERLOADED);
             return true;
         }
         if (f->put != NULL && f->chunk_bytes == LIMIT_CHUNK_BYTES)
@@ -263,5 +263,5 @@ void fill__on_done(void *user, enum response_failure failure, bool whole, const 
     log_warn("%s: %.*s: %s", f->rq.site->name,
              (int)slice_index(slice_head(f->rq.target, TARGET_LOGGED_BYTES), '?'), f->rq.target.p,
              text);
-    fill__give_up(f, failure == RESPONSE_CAME ? RESPONSE_UNREACHABLE : failure);
+    fill__give_up(f, failure == RESPONSE_CAME ? RESPONSE_BROKEN : failure);
 }

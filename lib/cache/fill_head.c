@@ -33,6 +33,7 @@ static void keep_end_to_end(struct fill *f, struct http_fields *fields)
         http_fields_remove(fields, SLICE("cache-tag"));
     }
     http_fields_remove(fields, SLICE("selvage-checked"));
+    http_fields_remove(fields, SLICE("selvage-differs"));
 }
 
 static uint64_t length_said(const struct cache_fetch_head *h)
@@ -340,7 +341,7 @@ static void leave_peer(struct fill *f)
               f->rq.site->name);
     if (f->is_direct) {
         f->worker->fetcher.cancel(f->fetch);
-        fill__give_up(f, RESPONSE_UNREACHABLE);
+        fill__give_up(f, RESPONSE_GARBAGE);
         return;
     }
     f->is_direct = true;
@@ -415,7 +416,7 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
     if (e != ERR_OK) {
         log_error("%s: the origin's head is too large to keep", f->rq.site->name);
         f->worker->fetcher.cancel(f->fetch);
-        fill__give_up(f, RESPONSE_UNREACHABLE);
+        fill__give_up(f, RESPONSE_GARBAGE);
         return;
     }
     if (f->facts.method == METHOD_OTHER && h->status >= 200 && h->status < 400)

@@ -297,6 +297,19 @@ static void check_shields(struct config_loader *l, const struct config *c)
         }
 }
 
+/* Whose purges hold must not hang on which shield is nearest: two nodes could take two owners. */
+static void check_owner(struct config_loader *l, const struct config *c)
+{
+    bool is_one = c->groups_count == 1 && c->groups[0].shields.count == 1;
+
+    if (l->errors_count > 0 || c->groups_count == 0 || is_one || c->journal.owner != NULL)
+        return;
+    config__warn(l, config__place(l, &c->groups),
+                 "several shields, and no journal.owner: this node takes the first, %s, for the "
+                 "owner of the purge journal; write journal.owner, the same on all nodes",
+                 config__quote(slice_of(config_journal_owner(c))).text);
+}
+
 static void check_names(struct config_loader *l, const struct config *c, struct map *names,
                         struct map *hosts, struct map *ids)
 {
@@ -336,6 +349,7 @@ void config__check(struct config_loader *l, struct config *c)
     check_listen(l, c);
     check_peers(l, c);
     check_shields(l, c);
+    check_owner(l, c);
     check_admin(l, c);
     check_tokens(l, c);
     config__check_sites(l, c);

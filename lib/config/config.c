@@ -63,6 +63,8 @@ static void fill(struct config_loader *l, const struct source *from, struct conf
     if (root == NULL)
         return;
     config__load_block(l, root, from->keys, c);
+    if (from->is_sites)
+        config__hash_sites(l, root, c);
     set_ids(c);
     config__sort_places(l);
     if (from->is_sites)

@@ -171,6 +171,7 @@ struct config {
     struct config_site *sites;
     size_t sites_count;
     char *sites_file;
+    uint64_t sites_hash;       /* of the list of sites as it is written, comments and layout aside: nodes compare it */
     char *geo_database, *geo_database6; /* NULL: none */
     char *geo_here;            /* name of the region this node is in; NULL: unsaid */
     struct config_region *regions;
@@ -182,7 +183,8 @@ struct config {
 /*
  * Load `file` (edge.yaml) and the files it names: sites (or an inline list), tokens.
  *
- *   errors   gets one line per error, "FILE:LINE:COLUMN: KEY: what is wrong", also for all errors after the first
+ *   errors   gets one line per error, "FILE:LINE:COLUMN: KEY: what is wrong", also for all errors after the first,
+ *            and one per warning, "FILE:LINE:COLUMN: KEY: warning: ...", also with ERR_OK
  *
  * ERR_OK: *out is a reference, dropped with config_unref().  ERR_INVALID: `errors` says why.  ERR_NOMEM.
  */

@@ -81,6 +81,9 @@ struct config_node *config__tree_parse(struct config_loader *l, const char *file
  */
 void config__error(struct config_loader *l, const struct config_node *n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same, of what may be meant: the file is loaded all the same. */
+void config__warn(struct config_loader *l, const struct config_node *n, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void config__key_error(struct config_loader *l, const struct config_node *n, const char *format,
                        ...) __attribute__((format(printf, 3, 4)));
 void config__missing_error(struct config_loader *l, const struct config_node *n, const char *name,
@@ -184,6 +187,7 @@ void config__load_kinds(struct config_loader *l, const struct config_node *n, vo
 void config__load_access_log(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_tokens(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_sites(struct config_loader *l, const struct config_node *n, void *config);
+void config__hash_sites(struct config_loader *l, const struct config_node *n, struct config *c);
 void config__load_shields(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer);
 void config__load_peers(struct config_loader *l, const struct config_node *n, void *peer);

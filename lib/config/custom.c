@@ -3,11 +3,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "config/config_priv.h"
 
-enum { SECRET_FILE_BYTES_MAX = 4096 };
+enum {
+    SECRET_FILE_BYTES_MAX = 4096,
+    SITES_BYTES_MAX = 2 * CONFIG_FILE_BYTES_MAX + 32 * CONFIG_NODES_MAX
+};
 
 /* The word `tracking`, alone or among the names, stands for the table of tracking parameters. */
 void config__load_query_drop(struct config_loader *l, const struct config_node *n, void *site)
@@ -144,6 +148,36 @@ void config__load_tokens(struct config_loader *l, const struct config_node *n, v
         config__load_block(l, root, config__tokens_keys, c);
 }
 
+/* Lengths before texts, so that no two trees look the same. */
+static void write_tree(const struct config_node *n, struct buf *out)
+{
+    buf_addf(out, "%d %zu:", (int)n->type, n->key.n);
+    buf_add(out, n->key);
+    buf_addf(out, "%zu:", n->text.n);
+    buf_add(out, n->text);
+    buf_addf(out, "%zu\n", n->count);
+    for (const struct config_node *v = n->first; v != NULL; v = v->next)
+        write_tree(v, out);
+}
+
+/* Of the list `sites`; `n` is the list, or the block that has it. */
+void config__hash_sites(struct config_loader *l, const struct config_node *n, struct config *c)
+{
+    struct buf text;
+
+    if (n->type == CONFIG_NODE_BLOCK) {
+        for (n = n->first; n != NULL && !slice_eq(n->key, SLICE("sites"));)
+            n = n->next;
+        if (n == NULL)
+            return;
+    }
+    buf_init(&text, SITES_BYTES_MAX);
+    write_tree(n, &text);
+    c->sites_hash = digest_64(buf_slice(&text));
+    l->is_out_of_memory = l->is_out_of_memory || text.failed;
+    buf_release(&text);
+}
+
 void config__load_sites(struct config_loader *l, const struct config_node *n, void *config)
 {
     struct config *c = config;
@@ -151,14 +185,17 @@ void config__load_sites(struct config_loader *l, const struct config_node *n, vo
 
     if (n->type == CONFIG_NODE_LIST) {
         config__load_value(l, n, &config__sites_keys[0], c);
+        config__hash_sites(l, n, c);
         return;
     }
     c->sites_file = config__load_path(l, n);
     if (c->sites_file == NULL || l->is_alone)
         return;
     root = config__read_file(l, c->sites_file, n);
-    if (root != NULL)
-        config__load_block(l, root, config__sites_keys, c);
+    if (root == NULL)
+        return;
+    config__load_block(l, root, config__sites_keys, c);
+    config__hash_sites(l, root, c);
 }
 
 /* A list of lists: groups, nearest first. */

@@ -131,6 +131,20 @@ void config__error(struct config_loader *l, const struct config_node *n, const c
     va_end(ap);
 }
 
+void config__warn(struct config_loader *l, const struct config_node *n, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    buf_addf(l->errors, "%s:", n->file);
+    add_place(l, n->line, n->column);
+    if (add_path(l, n))
+        buf_add(l->errors, SLICE(": "));
+    buf_add(l->errors, SLICE("warning: "));
+    add_text(l, format, ap);
+    va_end(ap);
+}
+
 void config__key_error(struct config_loader *l, const struct config_node *n, const char *format,
                        ...)
 {

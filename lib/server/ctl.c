@@ -16,6 +16,7 @@
 #include "purge/purge.h"
 #include "server/follower.h"
 #include "server/journal.h"
+#include "server/kin.h"
 #include "server/listener.h"
 #include "server/reactor_h2o.h"
 #include "store/store.h"
@@ -82,6 +83,7 @@ static bool on_ready(void *user, struct buf *out)
     if (!purge_has_lease(server_purge(c->opt.server), clock_mono_ms(),
                          (int64_t)server_config(c->opt.server)->journal.grace_ms))
         buf_add(out, SLICE("journal: its owner is out of reach (journal.on_journal_lost)\n"));
+    kin_say(server_kin(c->opt.server), clock_mono_ms(), out);
     return health == SERVER_HEALTHY;
 }
 

@@ -86,6 +86,8 @@ static int complain(const struct daemon *d, const struct buf *why)
 
 static int check(const struct daemon *d, struct config *c, const char *file, struct buf *why)
 {
+    fprintf(stderr, "%.*s", (int)why->n, why->n > 0 ? why->p : ""); /* warnings */
+    why->n = 0;
     if (server_check(d->role, c, why) != ERR_OK)
         return complain(d, why);
     printf("%s: nothing wrong\n", file);
@@ -121,6 +123,8 @@ static int serve(const struct daemon *d, struct config *c, const struct options 
 
     if (open_log(d, c, o->debug) != 0)
         return 1;
+    log_lines(LOG_LEVEL_WARN, "config", buf_slice(why));
+    why->n = 0;
     if (server_new(&opt, &server, why) == ERR_OK) {
         log_info("%s %s", d->name, SELVAGE_VERSION);
         status = server_run(server);

@@ -3,14 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/digest.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "server/kin.h"
 #include "server/request.h"
 
 enum { SAID_BYTES = 1024 };
 
 struct fetch {
+    struct worker *worker;
     struct upstream_fetch *upstream;
     const struct cache_fetch_events *events;
     void *fill;
@@ -34,37 +37,24 @@ static enum cache_framing framing_of(enum upstream_framing f)
 
 static enum response_failure failure_of(enum upstream_failure f)
 {
-    switch (f) {
-    case UPSTREAM_OK:
-        return RESPONSE_CAME;
-    case UPSTREAM_FAILED_TIMEOUT:
-        return RESPONSE_TIMED_OUT;
-    case UPSTREAM_FAILED_OVERLOAD:
-    case UPSTREAM_FAILED_AWAY:
-        return RESPONSE_OVERLOADED;
-    case UPSTREAM_FAILED_BREAKER:
-        return RESPONSE_BREAKER;
-    case UPSTREAM_FAILED_DOWN:
-    case UPSTREAM_FAILED_RESOLVE:
-    case UPSTREAM_FAILED_CONNECT:
-    case UPSTREAM_FAILED_TLS:
-    case UPSTREAM_FAILED_CLOSED:
-    case UPSTREAM_FAILED_GARBAGE:
-    case UPSTREAM_FAILED_TRUNCATED:
-        break;
-    }
-    return RESPONSE_UNREACHABLE;
-}
+    static const enum response_failure ours[] = {
+        [UPSTREAM_OK] = RESPONSE_CAME,
+        [UPSTREAM_FAILED_RESOLVE] = RESPONSE_UNRESOLVED,
+        [UPSTREAM_FAILED_CONNECT] = RESPONSE_UNREACHABLE,
+        [UPSTREAM_FAILED_CONNECT_TIME] = RESPONSE_CONNECT_TIMED_OUT,
+        [UPSTREAM_FAILED_TLS] = RESPONSE_TLS,
+        [UPSTREAM_FAILED_TIMEOUT] = RESPONSE_TIMED_OUT,
+        [UPSTREAM_FAILED_CLOSED] = RESPONSE_CLOSED,
+        [UPSTREAM_FAILED_GARBAGE] = RESPONSE_GARBAGE,
+        [UPSTREAM_FAILED_TRUNCATED] = RESPONSE_BROKEN,
+        [UPSTREAM_FAILED_OVERLOAD] = RESPONSE_OVERLOADED,
+        [UPSTREAM_FAILED_AWAY] = RESPONSE_OVERLOADED,
+        [UPSTREAM_FAILED_DOWN] = RESPONSE_DOWN,
+        [UPSTREAM_FAILED_BREAKER] = RESPONSE_BREAKER,
+    };
 
-/* What a shield says of its origin, in place of an answer: so it is to us as if the origin had
- * failed here. */
-static enum response_failure failure_told(struct slice mark)
-{
-    if (slice_eq(mark, SLICE("origin-timeout")))
-        return RESPONSE_TIMED_OUT;
-    if (slice_eq(mark, SLICE("breaker-open")))
-        return RESPONSE_BREAKER;
-    return slice_eq(mark, SLICE("origin-overloaded")) ? RESPONSE_OVERLOADED : RESPONSE_UNREACHABLE;
+    CHECK((size_t)f < sizeof(ours) / sizeof(ours[0]));
+    return ours[f];
 }
 
 /* Marked, and no answer in itself: an error of the shield's making, or a 304 that means its stale
@@ -82,13 +72,25 @@ static bool is_of_fleet(struct slice name)
 
 static void end_told(struct fetch *f, struct slice mark)
 {
-    enum response_failure failure = failure_told(mark);
+    /* it is to us as if the origin had failed here */
+    enum response_failure failure = failure_of_mark(mark);
 
     log_debug("upstream: the shield says %.*s", (int)mark.n, mark.p);
     upstream_cancel(f->upstream);
     f->is_ending = true;
     f->events->done(f->fill, failure, false, "told-by-shield");
     free(f);
+}
+
+/* The shield has compared what this node said of itself. */
+static void look_for_differences(const struct fetch *f, const struct upstream_head *h)
+{
+    struct slice text = http_fields_value(&h->fields, SLICE("selvage-differs")), node;
+    unsigned matters = kin_parse(text, &node);
+
+    if (matters != 0)
+        kin_differs(server_kin(f->worker->server), node, matters,
+                    reactor_now_ms(f->worker->reactor));
 }
 
 static void on_head(void *user, const struct upstream_head *h)
@@ -105,6 +107,8 @@ static void on_head(void *user, const struct upstream_head *h)
         .is_peer = h->is_peer,
     };
 
+    if (h->is_peer)
+        look_for_differences(f, h);
     if (is_failure_told(h, &mark)) {
         end_told(f, mark);
         return;
@@ -157,7 +161,7 @@ static enum err sort_fields(const struct cache_fetch_request *rq, const struct s
     const struct http_fields *from = rq->fields;
     size_t loop = from->count;
 
-    if (from->count + 2 > FIELDS_MAX)
+    if (from->count + 3 > FIELDS_MAX)
         return ERR_LIMIT;
     to->all = (struct http_fields){.item = to->all_item};
     to->peers = (struct http_fields){.item = to->peers_item};
@@ -176,6 +180,7 @@ static enum err sort_fields(const struct cache_fetch_request *rq, const struct s
     if (rq->position.p != NULL)
         to->peers_item[to->peers.count++] =
             (struct http_field){SLICE("selvage-position"), rq->position};
+    to->peers_item[to->peers.count++] = (struct http_field){SLICE("selvage-sites"), o->sites_hash};
     if (o->secret.p != NULL)
         to->peers_item[to->peers.count++] = (struct http_field){SLICE("selvage-secret"), o->secret};
     return ERR_OK;
@@ -220,6 +225,7 @@ static enum err start(void *user, const struct cache_fetch_request *rq,
     f = calloc(1, sizeof(*f));
     if (f == NULL)
         return ERR_NOMEM;
+    f->worker = w;
     f->events = events;
     f->fill = fill;
     e = upstream_fetch(w->upstream, &request, &ours, f, &f->upstream);

@@ -1,5 +1,6 @@
 #include "server/follower.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ enum {
     FIRST_BYTE_MS = 5000,
     FAILURES_TO_SETTLE = 3, /* then there is nobody to wait for */
     CONNECTIONS = 4,
+    SAID_BYTES = 256,
     PATH_BYTES = 512,
 };
 
@@ -31,7 +33,8 @@ struct follower {
     int64_t retry_ms, heard_ms;
     unsigned failures;          /* one after the other */
     struct purge_position told; /* what the owner has been told last */
-    bool is_settled, is_silent; /* silent: why it failed has been logged */
+    bool is_settled, is_silent; /* silent: it has not been heard since it failed */
+    char said[SAID_BYTES];      /* why, as it was last logged */
 };
 
 static void settle(struct follower *f)
@@ -148,13 +151,15 @@ static void try_later(struct follower *f)
     reactor_timer_start(f->opt.reactor, &f->retry, f->retry_ms);
 }
 
-/* Once for each time that it was heard before. */
+/* Once for each time that it was heard before, and when the reason becomes another: an owner that
+ * refuses this node has most often been out of reach before. */
 static void say_lost(struct follower *f, const char *why)
 {
     metrics_add(METRIC_JOURNAL_STREAMS_FAILED, 1);
-    if (!f->is_silent)
+    if (!f->is_silent || strncmp(f->said, why, sizeof(f->said) - 1) != 0)
         log_warn("journal: %s: %s; trying again", config_journal_owner(f->opt.config), why);
     f->is_silent = true;
+    snprintf(f->said, sizeof(f->said), "%s", why);
 }
 
 static void on_head(void *user, const struct upstream_head *h)

@@ -1,6 +1,7 @@
 /* Requests of clients: refused, answered here, or handed to the cache. */
 #include "server/request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,10 @@
 #include "base/limits.h"
 #include "base/metrics.h"
 #include "http/url.h"
+#include "purge/purge.h"
 #include "server/accesslog.h"
 #include "server/journal.h"
+#include "server/kin.h"
 #include "server/listener.h"
 #include "server/peer.h"
 #include "server/region.h"
@@ -20,6 +23,7 @@ enum {
     HALF_CLOSED_MS = 5000, /* who has closed his side may still read; for so long */
     HTTPS_PORT = 443,
     PEER_TOLD_MS = 1000,
+    CLUSTER_DIGITS = 16, /* that a position begins with */
 };
 
 #define HEALTH_PATH "/.well-known/selvage/health"
@@ -430,6 +434,37 @@ static void believe(struct server_request *r)
         memcpy(r->id, id.p, REQUEST_ID_BYTES);
 }
 
+/* Is it of the same clock as ours?  Who has not met its cluster yet, and says epoch 0, is. */
+static bool is_of_our_journal(const struct server_request *r, struct slice position)
+{
+    char cluster[CLUSTER_DIGITS + 1];
+    struct purge_position ours;
+
+    purge_position(server_purge(r->worker->server), &ours);
+    if (position.n <= CLUSTER_DIGITS || ours.epoch == 0 ||
+        slice_starts_with(slice_from(position, CLUSTER_DIGITS), SLICE("-0-")))
+        return true;
+    snprintf(cluster, sizeof(cluster), "%016llx", (unsigned long long)ours.cluster);
+    return memcmp(position.p, cluster, CLUSTER_DIGITS) == 0;
+}
+
+/* Nodes that are told different things are a mistake that nothing else would show. */
+static void compare_peer(struct server_request *r)
+{
+    struct slice sites = http_fields_value(&r->fields, SLICE("selvage-sites"));
+    const struct peer *p = r->conn->peer;
+
+    if (sites.p != NULL && !slice_eq(sites, slice_of(r->snapshot->sites_hash)))
+        r->differs |= KIN_SITES;
+    if (!is_of_our_journal(r, http_fields_value(&r->fields, SLICE("selvage-position"))))
+        r->differs |= KIN_JOURNAL;
+    if (r->differs != 0)
+        kin_differs(server_kin(r->worker->server),
+                    p != NULL && p->name[0] != '\0' ? slice_of(p->name)
+                                                    : slice_of(r->conn->address),
+                    r->differs, reactor_now_ms(r->worker->reactor));
+}
+
 /* Is it from a node of the fleet?  Else it is refused. */
 static bool admit_peer(struct server_request *r)
 {
@@ -440,8 +475,10 @@ static bool admit_peer(struct server_request *r)
         return false;
     }
     r->is_peer = server_role(r->worker->server)->trusts_peers;
-    if (r->is_peer)
+    if (r->is_peer) {
         believe(r);
+        compare_peer(r);
+    }
     return true;
 }
 

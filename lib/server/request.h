@@ -47,6 +47,8 @@ struct server_request {
     struct slice client; /* its address as text, and its network */
     struct slice client_network;
 
+    unsigned differs;    /* in what the peer is told otherwise than this node: enum kin_matter */
+
     struct stream *journal_stream; /* of journal.c; NULL: it is no stream */
 
     /* the answer */

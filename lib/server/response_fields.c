@@ -4,8 +4,11 @@
 #include "base/check.h"
 #include "http/cache_status.h"
 #include "http/date.h"
+#include "server/kin.h"
 #include "server/region.h"
 #include "server/request.h"
+
+enum { DIFFERS_BYTES_MAX = 128 };
 
 /* Text of `n` bytes that lives as long as the request. */
 static struct slice pool_dup(h2o_req_t *req, const char *p, size_t n)
@@ -169,6 +172,19 @@ static size_t length_of(const struct server_request *r, const struct cache_answe
     return a->has_body || r->is_head ? SIZE_MAX : 0;
 }
 
+/* To a peer: in what it differs from this node, which Via names after its version. */
+static void add_differs(struct server_request *r)
+{
+    struct slice via = r->worker->request->via;
+    struct buf text;
+
+    buf_init(&text, DIFFERS_BYTES_MAX);
+    kin_print(r->differs, slice_from(via, slice_index(via, ' ') + 1), &text);
+    if (!text.failed)
+        response_field_add(r->req, SLICE("selvage-differs"), pool_dup(r->req, text.p, text.n));
+    buf_release(&text);
+}
+
 void response_fields_set(struct server_request *r, const struct cache_answer *a)
 {
     h2o_req_t *req = r->req;
@@ -192,6 +208,8 @@ void response_fields_set(struct server_request *r, const struct cache_answer *a)
                            pool_dup(req, status, cache_status_format(&a->cache_status, status)));
     if (a->peer_error != NULL && !server_role(r->worker->server)->faces_public)
         response_field_add(req, SLICE("selvage-error"), slice_of(a->peer_error));
+    if (r->differs != 0)
+        add_differs(r);
     if (a->checked.p != NULL && r->is_peer)
         response_field_add(req, SLICE("selvage-checked"),
                            pool_dup(req, a->checked.p, a->checked.n));

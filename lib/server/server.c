@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/metrics.h"
+#include "cache/cache.h"
 #include "cache/judge.h"
 #include "cache/variant.h"
 #include "geo/regions.h"
@@ -23,6 +24,7 @@
 #include "server/ctl.h"
 #include "server/guards.h"
 #include "server/journal.h"
+#include "server/kin.h"
 #include "server/listener.h"
 #include "server/peer.h"
 #include "server/tls.h"
@@ -51,6 +53,7 @@ struct server {
     struct store *store; /* owned */
     struct cache *cache; /* of request.c */
     struct geo_drains *drains;  /* owned */
+    struct kin *kin;            /* owned */
     char *drains_file;          /* owned */
     struct journal *journal;    /* owned */
     struct ctl *ctl;            /* owned */
@@ -103,6 +106,7 @@ void server_settled(void *server)
     struct server *s = server;
 
     atomic_store_explicit(&s->is_lagging, false, memory_order_relaxed);
+    cache_lags(s->cache, false);
 }
 
 struct geo_drains *server_drains(struct server *s)
@@ -110,9 +114,16 @@ struct geo_drains *server_drains(struct server *s)
     return s->drains;
 }
 
+struct kin *server_kin(struct server *s)
+{
+    return s->kin;
+}
+
 void server_set_cache(struct server *s, struct cache *c)
 {
     s->cache = c;
+    if (c != NULL)
+        cache_lags(c, s->is_lagging);
 }
 
 const struct role *server_role(const struct server *s)
@@ -283,6 +294,9 @@ static enum err open_disk(struct server *s, struct buf *why)
         explain_open(why, path, "the purge journal", e);
         return e;
     }
+    if (!s->is_lagging && !s->opt.role->faces_public)
+        log_info("this node owns the journal of purges: name it as journal.owner on all other "
+                 "nodes of the fleet");
     snprintf(path, sizeof(path), "%s/store-0", dir);
     return open_store(s, path, why);
 }
@@ -374,6 +388,8 @@ static enum err open_all(struct server *s, struct buf *why)
     settle_descriptors(&s->quota);
     e = check_role(s->opt.role, s->config, why);
     if (e == ERR_OK)
+        e = kin_new(&s->kin);
+    if (e == ERR_OK)
         e = snapshot_new(s->config, &s->snapshot, why);
     if (e == ERR_OK)
         e = open_disk(s, why);
@@ -428,6 +444,7 @@ void server_free(struct server *s)
     if (s->purge != NULL)
         purge_close(s->purge);
     geo_drains_free(s->drains);
+    kin_free(s->kin);
     free(s->drains_file);
     snapshot_unref(s->snapshot);
     config_unref(s->config);
@@ -476,19 +493,6 @@ static void tell_what_needs_a_restart(const struct config *old, const struct con
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         if (keys[i].differs)
             log_warn("reload: %s has changed; that needs a restart", keys[i].key);
-}
-
-static void log_lines(const char *what, const struct buf *text)
-{
-    struct slice rest = buf_slice(text);
-
-    while (rest.n > 0) {
-        struct slice line = slice_head(rest, slice_index(rest, '\n'));
-
-        if (line.n > 0)
-            log_error("%s: %.*s", what, (int)line.n, line.p);
-        rest = slice_from(rest, line.n + 1);
-    }
 }
 
 /* Listeners stay as they are, so each that speaks TLS must find its certificates in the new file.
@@ -553,6 +557,7 @@ static void reload(struct server *s)
     buf_init(&why, ERRORS_BYTES_MAX);
     e = load_again(s, &new, &why);
     if (e == ERR_OK) {
+        log_lines(LOG_LEVEL_WARN, "reload", buf_slice(&why));
         tell_what_needs_a_restart(s->config, new->config);
         log_set_level((enum log_level) new->config->log_level);
         use_everywhere(s, new);
@@ -560,7 +565,7 @@ static void reload(struct server *s)
         metrics_add(METRIC_RELOADS_OK, 1);
         log_info("reload: %s is in force", s->opt.config_file);
     } else {
-        log_lines("reload", &why);
+        log_lines(LOG_LEVEL_ERROR, "reload", buf_slice(&why));
         metrics_add(METRIC_RELOADS_FAILED, 1);
         log_error("reload: failed (%s); the old configuration stays in force", err_name(e));
     }

@@ -34,6 +34,7 @@ struct purge;
 struct request_worker; /* request.h */
 struct geo_drains;
 struct journal;
+struct kin;
 struct geo_region;
 struct store;
 struct store_reader;
@@ -46,8 +47,11 @@ struct snapshot_origin {
     struct upstream_route *route;   /* owned; NULL: there are no shields */
     struct slice host_header;       /* p == NULL: the client's host */
     struct slice secret;            /* for shields of a private net; p == NULL: none */
+    struct slice sites_hash;        /* of the snapshot: for shields, to compare */
     bool may_go_direct;             /* past the shields */
 };
+
+enum { SITES_HASH_BYTES = 16 };
 
 struct snapshot {
     _Atomic unsigned refs;
@@ -57,6 +61,7 @@ struct snapshot {
     struct upstream_target **shield; /* owned; nearest group first */
     size_t shields_count;
     struct sites *sites;            /* owned */
+    char sites_hash[SITES_HASH_BYTES + 1]; /* config->sites_hash as text */
     struct tls *tls;                /* owned; NULL when no listener has certificates */
     struct geo *geo;                /* owned; NULL without a database */
     struct geo_region *regions;     /* owned */
@@ -259,6 +264,7 @@ struct purge *server_purge(struct server *s);
 struct store *server_store(struct server *s);
 struct cache *server_cache(struct server *s);
 struct journal *server_journal(struct server *s);
+struct kin *server_kin(struct server *s);
 void server_settled(void *server); /* it lags no longer; any thread */
 struct geo_drains *server_drains(struct server *s); /* NULL while it starts */
 const struct role *server_role(const struct server *s);

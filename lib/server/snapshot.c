@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,9 +72,10 @@ static void read_weights(const struct config_strings *from, unsigned *to)
 
 /* Behind shields the origin is the last resort, of many edges at once: each takes a part of it, and
  * leaves probing to the shields. */
-static enum err make_target(const struct config *all, const struct config_site *c,
+static enum err make_target(const struct snapshot *s, const struct config_site *c,
                             struct snapshot_origin *out, struct buf *why)
 {
+    const struct config *all = s->config;
     const struct config_origin *o = &c->origin;
     bool is_last = all->groups_count > 0;
     uint64_t connections = is_last ? o->connections / LIMIT_DIRECT_PART : o->connections;
@@ -104,6 +106,7 @@ static enum err make_target(const struct config *all, const struct config_site *
     e = upstream_target_new(&opt, &out->target);
     out->host_header = slice_of(o->host_header);
     out->secret = slice_of(all->peer.secret);
+    out->sites_hash = (struct slice){s->sites_hash, SITES_HASH_BYTES};
     out->may_go_direct = all->direct;
     if (e == ERR_INVALID)
         buf_addf(why,
@@ -226,7 +229,7 @@ static enum err fill_site(struct snapshot *all, struct site *s, struct snapshot_
         .sends_country = c->geo == CONFIG_GEO_HEADER,
         .user = origin,
     };
-    e = make_target(all->config, c, origin, why);
+    e = make_target(all, c, origin, why);
     return e == ERR_OK ? make_route(all, origin) : e;
 }
 
@@ -291,6 +294,7 @@ enum err snapshot_new(struct config *c, struct snapshot **out, struct buf *why)
         return ERR_NOMEM;
     atomic_init(&s->refs, 1);
     s->config = config_ref(c);
+    snprintf(s->sites_hash, sizeof(s->sites_hash), "%016llx", (unsigned long long)c->sites_hash);
     e = fill(s, why);
     if (e == ERR_OK)
         *out = s;

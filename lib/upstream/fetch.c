@@ -20,7 +20,8 @@ const char *upstream_failure_name(enum upstream_failure f)
     static const char *const name[] = {
         [UPSTREAM_OK] = "ok",
         [UPSTREAM_FAILED_RESOLVE] = "resolve-failed",
-        [UPSTREAM_FAILED_CONNECT] = "connect-failed",
+        [UPSTREAM_FAILED_CONNECT] = "connect-refused",
+        [UPSTREAM_FAILED_CONNECT_TIME] = "connect-timeout",
         [UPSTREAM_FAILED_TLS] = "tls-failed",
         [UPSTREAM_FAILED_TIMEOUT] = "timeout",
         [UPSTREAM_FAILED_CLOSED] = "closed",
@@ -41,6 +42,7 @@ static void count_failure(enum upstream_failure f)
     static const enum metric metric[] = {
         [UPSTREAM_FAILED_RESOLVE] = METRIC_UPSTREAM_RESOLVE,
         [UPSTREAM_FAILED_CONNECT] = METRIC_UPSTREAM_CONNECT,
+        [UPSTREAM_FAILED_CONNECT_TIME] = METRIC_UPSTREAM_CONNECT,
         [UPSTREAM_FAILED_TLS] = METRIC_UPSTREAM_TLS,
         [UPSTREAM_FAILED_TIMEOUT] = METRIC_UPSTREAM_TIMEOUT,
         [UPSTREAM_FAILED_CLOSED] = METRIC_UPSTREAM_CLOSED,
@@ -438,7 +440,7 @@ static enum upstream_failure failure_of(const struct upstream_fetch *f, CURLcode
     case CURLE_COULDNT_CONNECT:
         return UPSTREAM_FAILED_CONNECT;
     case CURLE_OPERATION_TIMEDOUT:
-        return f->sent > 0 ? UPSTREAM_FAILED_TIMEOUT : UPSTREAM_FAILED_CONNECT;
+        return f->sent > 0 ? UPSTREAM_FAILED_TIMEOUT : UPSTREAM_FAILED_CONNECT_TIME;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
@@ -512,6 +514,7 @@ static bool may_leave(const struct upstream_fetch *f, enum upstream_failure fail
     switch (failure) {
     case UPSTREAM_FAILED_RESOLVE:
     case UPSTREAM_FAILED_CONNECT:
+    case UPSTREAM_FAILED_CONNECT_TIME:
     case UPSTREAM_FAILED_TLS:
     case UPSTREAM_FAILED_CLOSED:
     case UPSTREAM_FAILED_DOWN:
@@ -563,11 +566,17 @@ static bool move_on(struct upstream_fetch *f, enum upstream_failure failure)
     return true;
 }
 
+/* No connection could be had, so the request has not been sent. */
+static bool is_unconnected(enum upstream_failure failure)
+{
+    return failure == UPSTREAM_FAILED_RESOLVE || failure == UPSTREAM_FAILED_CONNECT ||
+           failure == UPSTREAM_FAILED_CONNECT_TIME || failure == UPSTREAM_FAILED_TLS;
+}
+
 /* Does the origin, or its net, look broken by this? */
 static bool is_for_breaker(const struct upstream_fetch *f, enum upstream_failure failure)
 {
-    return failure == UPSTREAM_FAILED_RESOLVE || failure == UPSTREAM_FAILED_CONNECT ||
-           failure == UPSTREAM_FAILED_TLS || failure == UPSTREAM_FAILED_CLOSED ||
+    return is_unconnected(failure) || failure == UPSTREAM_FAILED_CLOSED ||
            (failure == UPSTREAM_FAILED_TIMEOUT && !f->has_head);
 }
 
@@ -588,8 +597,7 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
         return;
     }
     failure = judge(f, result);
-    if (failure == UPSTREAM_FAILED_RESOLVE || failure == UPSTREAM_FAILED_CONNECT ||
-        failure == UPSTREAM_FAILED_TLS)
+    if (is_unconnected(failure))
         upstream__server_failed(f->server, now_ms(f));
     if (is_for_breaker(f, failure))
         upstream__target_failed(f->target, now_ms(f));
@@ -601,6 +609,9 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
         attempt(f);
         return;
     }
+    /* it has been sent: what came of that is not known, and not that nobody took it */
+    if (is_unconnected(failure) && f->sent > 0)
+        failure = UPSTREAM_FAILED_CLOSED;
     finish(f, failure,
            f->complaint != NULL  ? f->complaint
            : f->error[0] != '\0' ? f->error
@@ -652,7 +663,7 @@ static void on_time(void *user)
         return;
     }
     if (f->sent_ms == 0) {
-        fail(f, UPSTREAM_FAILED_CONNECT, "no connection in time");
+        fail(f, UPSTREAM_FAILED_CONNECT_TIME, "no connection in time");
         if (f->state == FETCH_RUNNING)
             upstream__fetch_ended(f, CURLE_OPERATION_TIMEDOUT);
         else

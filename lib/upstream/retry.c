@@ -46,6 +46,7 @@ bool retry_may(const struct retry_facts *f)
     switch (f->failure) {
     case UPSTREAM_FAILED_RESOLVE:
     case UPSTREAM_FAILED_CONNECT:
+    case UPSTREAM_FAILED_CONNECT_TIME:
     case UPSTREAM_FAILED_TLS:
     case UPSTREAM_FAILED_DOWN:
         return f->servers_count > 1;

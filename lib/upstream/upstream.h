@@ -88,7 +88,8 @@ void upstream_free(struct upstream *u); /* cancels what runs; NULL is fine */
 enum upstream_failure {
     UPSTREAM_OK,
     UPSTREAM_FAILED_RESOLVE,
-    UPSTREAM_FAILED_CONNECT, /* refused, unreachable, no connection within connect_ms */
+    UPSTREAM_FAILED_CONNECT,      /* refused, unreachable */
+    UPSTREAM_FAILED_CONNECT_TIME, /* no connection within connect_ms */
     UPSTREAM_FAILED_TLS,
     UPSTREAM_FAILED_TIMEOUT,   /* no first byte, no complete head within first_byte_ms, or an idle
                                   body */

@@ -1,10 +1,13 @@
 """Purges through the tiers: edges follow the shield's journal, whatever order things come in."""
 import json
+import shutil
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from testenv.client import Closed
 from testenv.wait import seconds, until
 
 OLD, NEW = b"old", b"new and longer"
@@ -59,7 +62,7 @@ def test_a_purge_at_the_shield_holds_at_every_edge(make_follower, shield, origin
 def test_purges_are_sent_to_the_owner(make_follower, shield):
     a = make_follower("edge-a", shield)
     status, text = a.admin("POST", "/purge", {"scopes": [{"url": f"{URL}/"}], "soft": False})
-    assert status == 421 and shield.url in text
+    assert status == 421 and shield.url in text and "--node" in text
     assert a.status()["follows"] and not shield.status()["follows"]
 
 
@@ -77,6 +80,48 @@ def test_an_edge_that_was_off_catches_up_before_it_serves(make_follower, shield,
     assert place(edge) == place(shield)
     assert edge.get("/foo").body == NEW
     assert edge.get("/other").is_hit and other.hits == 1
+
+
+def ask_until_answered(edge, target, timeout=20):
+    """The first answer of a daemon that was launched a moment ago."""
+    def ask():
+        try:
+            return edge.get(target, timeout=10)
+        except (OSError, Closed):
+            return None
+    return until(ask, "the first answer", timeout)
+
+
+def test_the_first_answer_knows_of_1000_purges(make_follower, shield, origin):
+    """The origin's entity tags are of no use here: they stay what they were."""
+    edge = make_follower("edge-a", shield)
+    page = page_of(origin, etag='"same"')
+    edge.fill("/foo")
+    edge.kill()
+    for i in range(0, 900, 100):
+        shield.purge(*({"url": f"{URL}/{j}"} for j in range(i, i + 100)))
+    shield.purge({"url": f"{URL}/foo"}, *({"url": f"{URL}/{j}"} for j in range(900, 999)))
+    page.body = NEW
+    edge.write_config()
+    edge.launch()
+    r = ask_until_answered(edge, "/foo")
+    assert (r.status, r.body) == (200, NEW), r
+    edge.wait_ready()
+    assert place(edge) == place(shield) == (1, 1000)
+
+
+def test_the_first_answer_where_nobody_can_be_asked(make_follower, shield, origin):
+    """Neither owner nor origin: the last good copy, though nobody knows what was purged meanwhile."""
+    edge = make_follower("edge-a", shield)
+    page_of(origin)
+    edge.fill("/foo")
+    edge.kill()
+    shield.kill()
+    origin.refuse()
+    edge.write_config()
+    edge.launch()
+    r = ask_until_answered(edge, "/foo")
+    assert (r.status, r.body) == (200, OLD), r
 
 
 def test_the_refill_race(make_follower, make_shield, fleet, origin):
@@ -101,6 +146,34 @@ def test_the_refill_race(make_follower, make_shield, fleet, origin):
     edge.wait_idle()
     assert edge.get("/foo").is_hit
     assert behind.metric("selvage_fence_total{event=\"alone\"}") >= 1
+
+
+def test_the_refill_race_with_a_fetch_in_flight(make_follower, make_shield, origin):
+    """The shield that is held back is just fetching the old one for somebody else."""
+    owner = make_shield(origin, name="owner")
+    behind = make_shield(origin, name="behind", config={"journal": {"owner": owner.url}})
+    edge, other = (make_follower(n, behind, config={"journal": {"owner": owner.url}}) for n in ("edge-a", "edge-b"))
+    page = page_of(origin)
+    owner.revoked = [{"name": "behind"}]
+    owner.write_config()
+    owner.reload()
+    until(lambda: members(owner).get("behind", {}).get("connected") is not True, "the shield to be cut off")
+    page.hold("body", after=1)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(other.get, "/foo", timeout=20)
+        page.wait_held(1)
+        renewed = origin.page("/foo", NEW, cache_control="max-age=600", etag='"new"')
+        owner.purge(url=f"{URL}/foo")
+        wait_caught_up(edge, owner)
+        wait_caught_up(other, owner)
+        assert edge.get("/foo").body == NEW
+        page.release()
+        slow.result(timeout=20)
+    assert renewed.hits == 2  # with the first: pages are counted by their path
+    for e in (edge, other):
+        e.wait_idle()
+        r = e.get("/foo")
+        assert r.body == NEW, r
 
 
 def members(owner):
@@ -181,7 +254,6 @@ def test_bad_positions_are_refused(shield):
 
 def test_an_owner_that_was_set_back(make_follower, shield, origin, directory):
     """Its journal lacks what an edge has heard: another epoch begins, and nothing of before is used."""
-    import shutil
     edge = make_follower("edge-a", shield)
     page = page_of(origin)
     shield.stop()
@@ -198,3 +270,121 @@ def test_an_owner_that_was_set_back(make_follower, shield, origin, directory):
     shield.start()
     until(lambda: place(edge)[0] == 2 and place(edge) == place(shield), "the next epoch", 20)
     assert edge.get("/foo").body == NEW
+
+
+def test_a_node_of_a_higher_epoch_than_the_fleets(make_follower, shield, origin, directory):
+    """The owner is set back to before the epoch that an edge has seen: it refuses the edge in words, and the edge
+    serves on, as without its journal; neither goes back or forth.  The owner's disk as it was cures it."""
+    edge = make_follower("edge-a", shield, config={"journal": {"grace": "1s"}})
+    page = page_of(origin)
+    shield.stop()
+    shutil.copytree(shield.store / "ctl", directory / "ctl-of-epoch-1")
+    shield.start()
+    wait_caught_up(edge, shield)
+    shield.purge(url=f"{URL}/other")
+    wait_caught_up(edge, shield)
+    shield.kill()
+    set_back(shield, directory / "ctl-of-epoch-1")
+    shield.start()
+    until(lambda: place(edge)[0] == 2 and place(edge) == place(shield), "the next epoch", 20)
+    edge.fill("/foo")
+    shield.kill()
+    shutil.copytree(shield.store / "ctl", directory / "ctl-of-epoch-2")
+    set_back(shield, directory / "ctl-of-epoch-1")
+    shield.start()
+    shield.wait_said("edge-a has seen epoch 2, and this node's is smaller")
+    edge.wait_said("it refuses this node: .*smaller epoch")
+    assert shield.metric("selvage_journal_bad_positions_total") >= 1
+    assert edge.metric('selvage_journal_failures_total{reason="refused"}') >= 1
+    assert (place(edge)[0], place(shield)[0]) == (2, 1)
+    assert edge.get("/foo").body == OLD and edge.is_running
+    shield.kill()
+    set_back(shield, directory / "ctl-of-epoch-2")
+    renew(page)
+    shield.start()
+    shield.purge(url=f"{URL}/foo")
+    wait_caught_up(edge, shield, 20)
+    assert edge.get("/foo").body == NEW
+
+
+def set_back(node, ctl):
+    shutil.rmtree(node.store / "ctl")
+    shutil.copytree(ctl, node.store / "ctl")
+
+
+def test_an_owner_of_another_cluster_is_not_followed(make_follower, make_shield, origin):
+    """As when its disk was lost: what the edge holds stays, and both say what is wrong."""
+    shield = make_shield(origin)
+    edge = make_follower("edge-a", shield, config={"journal": {"grace": "1s"}})
+    page_of(origin)
+    edge.fill("/foo")
+    before = place(edge)
+    shield.kill()
+    shutil.rmtree(shield.store)
+    shield.start()
+    edge.wait_said("it refuses this node: it is of another cluster")
+    assert edge.get("/foo").body == OLD
+    assert place(edge) == before
+    assert shield.metric('selvage_journal_failures_total{reason="refused"}') >= 1
+
+
+# ---- nodes that are told different things ----
+
+DIFFERS = 'selvage_fleet_differs_total{what="%s"}'
+
+
+def test_other_sites_than_the_shields_are_told_at_both_ends(make_follower, shield, origin, selvage):
+    edge = make_follower("edge-a", shield)
+    page_of(origin)
+    assert edge.get("/foo").field("selvage-differs") is None
+    for node in (edge, shield):
+        assert node.metric(DIFFERS % "sites") == 0
+    edge.site["rules"] = [{"path": "*", "ttl": "1h"}]
+    edge.write_config()
+    edge.reload()
+    r = edge.get("/bar")
+    assert r.status == 404 and r.field("selvage-differs") is None
+    for node, other in ((shield, "edge-a"), (edge, "shield")):
+        node.wait_said(f"{other} has other sites than this node.*give all nodes the same")
+        assert node.metric(DIFFERS % "sites") == 1
+        assert f"{other} has other sites" in node.admin("GET", "/readyz")[1]
+        assert "has other sites" in selvage("--node", f"http://127.0.0.1:{node.admin_port}", "status").stdout
+        assert node.metric(DIFFERS % "journal") == 0
+    assert edge.status()["sites_hash"] != shield.status()["sites_hash"]
+    shield.site["rules"] = edge.site["rules"]
+    shield.write_config()
+    shield.reload()
+    assert edge.status()["sites_hash"] == shield.status()["sites_hash"]
+    assert edge.get("/baz").status == 404
+    assert edge.metric(DIFFERS % "sites") == 1
+
+
+def test_two_shields_that_own_a_journal_each_are_told_of(make_follower, make_shield, origin):
+    """journal.owner was forgotten on the second: nothing of what it answers can be kept."""
+    first = make_shield(origin, name="first")
+    second = make_shield(origin, name="second")
+    first.wait_said("this node owns the journal of purges")
+    edge = make_follower("edge-a", second, config={"journal": {"owner": first.url}})
+    page = page_of(origin)
+    for _ in range(2):
+        assert edge.get("/foo").body == OLD
+        edge.wait_idle()
+    assert page.hits == 2  # asked for anew each time
+    for node, other in ((second, "edge-a"), (edge, "second")):
+        node.wait_said(f"{other} heeds another purge journal than this node.*name the same journal.owner")
+        assert node.metric(DIFFERS % "journal") == 2
+        assert f"{other} heeds another purge journal" in node.admin("GET", "/readyz")[1]
+    assert first.metric(DIFFERS % "journal") == 0
+
+
+def test_a_file_with_several_shields_and_no_owner_warns(make_follower, make_shield, origin, selvage):
+    a = make_shield(origin, name="a")
+    b = make_shield(origin, name="b", config={"journal": {"owner": a.url}})
+    edge = make_follower("edge-a", a, b)
+    edge.wait_said("upstream.shields: warning: several shields, and no journal.owner: this node takes the first")
+    done = selvage("check", edge.file)
+    assert done.returncode == 0 and "warning: several shields" in done.stderr
+    edge.config["journal"] = {"owner": a.url}
+    edge.write_config()
+    done = selvage("check", edge.file)
+    assert done.returncode == 0 and done.stderr == ""

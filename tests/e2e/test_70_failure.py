@@ -22,13 +22,13 @@ STATES = ["fresh", "stale", "nothing"]
 HIT = (200, "hit", 0, True)
 STALE = (200, "fwd=stale", 2, True)
 CELLS = {
-    "refuses": (HIT, STALE, (502, "fwd=uri-miss", 0, True)),
-    "hang-before-head": (HIT, STALE, (504, "fwd=uri-miss", 1, True)),
-    "hang-in-head": (HIT, STALE, (504, "fwd=uri-miss", 1, True)),
+    "refuses": (HIT, STALE, (503, "fwd=uri-miss; detail=connect-refused", 0, True)),
+    "hang-before-head": (HIT, STALE, (504, "fwd=uri-miss; detail=timeout", 1, True)),
+    "hang-in-head": (HIT, STALE, (504, "fwd=uri-miss; detail=timeout", 1, True)),
     "hang-in-body": (HIT, (200, "fwd=stale", 1, False), (200, "fwd=uri-miss", 1, False)),
     "truncate": (HIT, (200, "fwd=stale", 1, False), (200, "fwd=uri-miss", 1, False)),
     "503": (HIT, (503, "fwd=stale; fwd-status=503", 1, True), (503, "fwd=uri-miss; fwd-status=503", 1, True)),
-    "garbage": (HIT, STALE, (502, "fwd=uri-miss", 2, True)),
+    "garbage": (HIT, STALE, (502, "fwd=uri-miss; detail=garbage", 2, True)),
 }
 # When the first byte must have come, in ms.
 FIRST = {"hang-before-head": FIRST_BYTE, "hang-in-head": FIRST_BYTE}

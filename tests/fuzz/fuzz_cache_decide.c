@@ -202,17 +202,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     request_facts_read(&request, slice_of(methods[v[12] % 6]), &rq, (v[12] & 128) != 0);
     response_facts_read(&response, status[v[13] % 12], &rs, (v[14] & 1) != 0,
                         SLICE("www.example.com"), SLICE("/a"), now, v[15]);
-    c = (struct response_case){.request = &request,
-                               .stored = &stored,
-                               .rule = &rules,
-                               .response = (v[14] & 6) != 0 ? &response : NULL,
-                               .failure = (v[14] & 6) != 0 ? RESPONSE_CAME
-                                                           : (enum response_failure)(1 + v[13] % 3),
-                               .was_pass = (v[14] & 24) == 24,
-                               .was_conditional = (v[14] & 32) != 0,
-                               .is_other_304 = (v[14] & 192) == 192,
-                               .alone = (v[14] & 64) != 0,
-                               .now = now};
+    c = (struct response_case){
+        .request = &request,
+        .stored = &stored,
+        .rule = &rules,
+        .response = (v[14] & 6) != 0 ? &response : NULL,
+        .failure = (v[14] & 6) != 0 ? RESPONSE_CAME
+                                    : (enum response_failure)(1 + v[13] % (RESPONSE_FAILURES - 1)),
+        .was_pass = (v[14] & 24) == 24,
+        .was_conditional = (v[14] & 32) != 0,
+        .is_other_304 = (v[14] & 192) == 192,
+        .alone = (v[14] & 64) != 0,
+        .now = now};
     check_response(&c, &rq, &rs);
     check_request(&request, &stored, &rules, (v[2] & 1) != 0, now);
     arena_release(&a);

@@ -110,6 +110,23 @@ int load_number(int argc, char **argv, const char *name, int otherwise)
     return (int)n;
 }
 
+size_t load_numbers(int argc, char **argv, const char *name, int *out, size_t max)
+{
+    const char *text = load_option(argc, argv, name, NULL);
+    size_t n = 0;
+    char *end;
+
+    do {
+        if (n == max)
+            load_die("--%s: more than %zu", name, max);
+        out[n++] = (int)strtol(text, &end, 10);
+        if (end == text || (*end != '\0' && *end != ','))
+            load_die("--%s: '%s' is no number", name, text);
+        text = end + 1;
+    } while (*end == ',');
+    return n;
+}
+
 int load_compare_i64(const void *a, const void *b)
 {
     const int64_t *x = a, *y = b;
@@ -828,6 +845,7 @@ static void origin_parse(struct load_origin_conn *o)
     *end = '\0';
     if (sscanf(p, "%*s %1023s", o->path) != 1)
         load_die("the origin was asked '%s'", p);
+    o->head = p;
     o->is_busy = true;
     o->sent = 0;
     origin_events->request(o);

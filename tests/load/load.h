@@ -72,7 +72,8 @@ struct load_origin_conn {
     int fd;
     struct load_bytes in, out;
     char path[1024];
-    bool is_busy; /* a response is under way */
+    const char *head; /* of the request, ended by NUL; during the call of request() */
+    bool is_busy;     /* a response is under way */
     void *user;
     uint64_t sent; /* body bytes handed over */
     uint32_t events_armed;
@@ -122,6 +123,9 @@ struct load_memory load_memory(int pid);
 /* The value of `--name`, or `otherwise`; with NULL as that it is required. */
 const char *load_option(int argc, char **argv, const char *name, const char *otherwise);
 int load_number(int argc, char **argv, const char *name, int otherwise);
+
+/* The numbers of `--name 1,2,3`, which is required; how many. */
+size_t load_numbers(int argc, char **argv, const char *name, int *out, size_t max);
 
 /* Value at a share (0..1) of n sorted values. */
 int load_compare_i64(const void *a, const void *b);

@@ -1,9 +1,10 @@
 /*
  * storm: many clients at once on one object that is not stored yet.
  *
- *   storm --edge PORT --origin PORT --host NAME --pid EDGE [--rounds 20] [--clients 1000] [--slow
- * 100] [--leave 100]
- *         [--tag TEXT]
+ *   storm --edge PORT,... --origin PORT --host NAME --pid DAEMON,... [--rounds 20] [--clients 1000]
+ *         [--slow 100] [--leave 100] [--tag TEXT]
+ *
+ * The clients are spread over the edges; the memory of each process that is named is watched.
  *
  * The origin is in here, at the port that the edge's configuration names.  It stops in the middle
  * of each body until every client that reads has that half: an edge that waits for the whole does
@@ -28,7 +29,7 @@ enum {
     WRITE_BYTES = 262144,
     ROUND_SECONDS = 120
 };
-enum { SLOW_BYTES_PER_S = 10240, SLOW_RECEIVE_BUFFER = 8192, LATECOMERS = 2 };
+enum { SLOW_BYTES_PER_S = 10240, SLOW_RECEIVE_BUFFER = 8192, LATECOMERS = 2, DAEMONS_MAX = 8 };
 #define RSS_GROWTH_MAX (150ull * 1024 * 1024)
 #define SLOWDOWN_MAX   1.2
 
@@ -49,10 +50,11 @@ static struct load_origin_conn *held;
 static bool is_held, last_byte_out, first_whole;
 static unsigned late_asked;
 static unsigned origin_requests;
-static uint64_t rss_peak, rss_start;
+static uint64_t rss_peak[DAEMONS_MAX], rss_start[DAEMONS_MAX], anon_start[DAEMONS_MAX];
 static int64_t next_look_ns, half_ns;
 static char path[256];
-static int pid, edge;
+static int pid[DAEMONS_MAX], edge[DAEMONS_MAX];
+static size_t pids, edges;
 static const char *host;
 static enum load_protocol protocol;
 
@@ -211,7 +213,8 @@ static const struct load_events events = {.ready = on_ready,
 
 static void open_reader(struct reader *r, int receive_buffer)
 {
-    r->client = load_open(edge, host, protocol, &events, r, receive_buffer);
+    r->client =
+        load_open(edge[(size_t)(r - readers) % edges], host, protocol, &events, r, receive_buffer);
 }
 
 /* ---- a round ---- */
@@ -229,16 +232,40 @@ static bool all_whole(void)
 static void look(void)
 {
     int64_t now = load_now_ns();
-    struct load_memory m;
 
     if ((late_asked == 0 && last_byte_out) || (late_asked == 1 && first_whole))
         load_get(readers[readers_count - LATECOMERS + late_asked++].client, path);
     if (now < next_look_ns)
         return;
     next_look_ns = now + 20 * 1000 * 1000;
-    m = load_memory(pid);
-    if (m.rss > rss_peak)
-        rss_peak = m.rss;
+    for (size_t i = 0; i < pids; i++) {
+        uint64_t rss = load_memory(pid[i]).rss;
+
+        if (rss > rss_peak[i])
+            rss_peak[i] = rss;
+    }
+}
+
+/* Of the process that has most: what is no file's. */
+static uint64_t anon_most(void)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < pids; i++)
+        if (load_memory(pid[i]).anon > most)
+            most = load_memory(pid[i]).anon;
+    return most;
+}
+
+/* Of the process that grew most. */
+static uint64_t rss_growth(void)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < pids; i++)
+        if (rss_peak[i] - rss_start[i] > most)
+            most = rss_peak[i] - rss_start[i];
+    return most;
 }
 
 static void open_all(size_t reading, size_t slow, size_t leaving)
@@ -256,8 +283,7 @@ static void open_all(size_t reading, size_t slow, size_t leaving)
                   : i < readers_count - LATECOMERS ? READS
                                                    : LATE;
         r->leaves_at = (size_t)HALF_BYTES * (i + 1) / (leaving + 1);
-        r->client =
-            load_open(edge, host, protocol, &events, r, r->role == SLOW ? SLOW_RECEIVE_BUFFER : 0);
+        open_reader(r, r->role == SLOW ? SLOW_RECEIVE_BUFFER : 0);
         if (r->role == SLOW) {
             r->client->slow_bytes_per_s = SLOW_BYTES_PER_S;
             r->client->stream_window = 65535;
@@ -292,7 +318,8 @@ static double run_round(size_t reading, size_t slow, size_t leaving)
     open_all(reading, slow, leaving);
     if (!load_run(all_connected, NULL, ROUND_SECONDS) || lost > 0)
         load_die("%zu of %zu clients connected", connected, readers_count);
-    rss_start = rss_peak = load_memory(pid).rss;
+    for (size_t i = 0; i < pids; i++)
+        rss_start[i] = rss_peak[i] = load_memory(pid[i]).rss;
     start = load_now_ns();
     for (size_t i = 0; i < readers_count - LATECOMERS; i++)
         load_get(readers[i].client, path);
@@ -304,14 +331,13 @@ static double run_round(size_t reading, size_t slow, size_t leaving)
                     ROUND_SECONDS, halves, halves_wanted, is_held ? "no" : "yes", whole);
     if (origin_requests != 1)
         load_broken("the origin saw %u requests", origin_requests);
-    if (rss_peak - rss_start >= RSS_GROWTH_MAX)
-        load_broken("RSS grew by %llu MB", (unsigned long long)(rss_peak - rss_start) >> 20);
+    if (rss_growth() >= RSS_GROWTH_MAX)
+        load_broken("RSS grew by %llu MB", (unsigned long long)rss_growth() >> 20);
     printf("%s: %4zu read, %3zu slow, %3zu leave: half %.2f s, whole %.2f s, origin %u, RSS +%llu "
            "MB, anonymous then %llu MB\n",
            protocol == LOAD_H2 ? "h2" : "h1", reading, slow, leaving,
            (double)(half_ns - start) / 1e9, s, origin_requests,
-           (unsigned long long)(rss_peak - rss_start) >> 20,
-           (unsigned long long)load_memory(pid).anon >> 20);
+           (unsigned long long)rss_growth() >> 20, (unsigned long long)anon_most() >> 20);
     fflush(stdout);
     check_slow();
     return ok && lost == 0 ? s : -1;
@@ -339,20 +365,21 @@ int main(int argc, char **argv)
     int64_t *with = calloc((size_t)rounds + 1, sizeof(*with)),
             *without = calloc((size_t)rounds + 1, sizeof(*without));
     size_t n = 0, m = 0;
-    uint64_t anon_start;
+    long long anon_grown = 0;
     double ratio;
 
     if (with == NULL || without == NULL || slow + leaving >= clients)
         load_die("--clients must be more than --slow and --leave together");
-    edge = load_number(argc, argv, "edge", -1);
+    edges = load_numbers(argc, argv, "edge", edge, DAEMONS_MAX);
     host = load_option(argc, argv, "host", NULL);
-    pid = load_number(argc, argv, "pid", -1);
+    pids = load_numbers(argc, argv, "pid", pid, DAEMONS_MAX);
     body = malloc(BODY_BYTES);
     if (body == NULL)
         load_die("out of memory");
     load_init();
     load_origin_start(load_number(argc, argv, "origin", -1), &origin);
-    anon_start = load_memory(pid).anon;
+    for (size_t i = 0; i < pids; i++)
+        anon_start[i] = load_memory(pid[i]).anon;
     for (int i = 0; i < rounds && load_status() == 0; i++) {
         protocol = i % 2 == 0 ? LOAD_H2 : LOAD_H1;
 
@@ -369,11 +396,17 @@ int main(int argc, char **argv)
     }
     qsort(with, n, sizeof(*with), load_compare_i64);
     qsort(without, m, sizeof(*without), load_compare_i64);
+    for (size_t i = 0; i < pids; i++) {
+        long long grown = (long long)load_memory(pid[i]).anon - (long long)anon_start[i];
+
+        if (grown > anon_grown)
+            anon_grown = grown;
+    }
     ratio = (double)load_quantile(with, n, 0.5) / (double)load_quantile(without, m, 0.5);
     printf("medians: %.2f s with slow and leaving clients, %.2f s without: %.2f times; memory not "
            "of files +%lld MB\n",
            (double)load_quantile(with, n, 0.5) / 1e6, (double)load_quantile(without, m, 0.5) / 1e6,
-           ratio, ((long long)load_memory(pid).anon - (long long)anon_start) / (1024 * 1024));
+           ratio, anon_grown / (1024 * 1024));
     if (load_status() == 0 && ratio > SLOWDOWN_MAX)
         load_broken("slow and leaving clients made the others %.2f times slower", ratio);
     return load_status();

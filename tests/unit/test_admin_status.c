@@ -27,7 +27,7 @@ static void test_readyz_says_what_the_daemon_says(void **state)
 
 static void test_status_is_complete(void **state)
 {
-    const char *version, *node, *config, *text;
+    const char *version, *node, *config, *sites_hash, *text;
     json_int_t epoch, n, first, scopes, objects, used, size, queue, uptime;
     int writable, ready, follows;
     json_t *root, *sites;
@@ -40,16 +40,18 @@ static void test_status_is_complete(void **state)
     root = status_of(NULL);
     assert_int_equal(
         json_unpack(
-            root, "{s:s,s:s,s:s,s:{s:I,s:I,s:I},s:I,s:b,s:{s:I,s:I,s:I,s:b,s:I},s:b,s:s,s:I,s:o!}",
-            "version", &version, "node", &node, "config", &config, "positions", "epoch", &epoch,
-            "n", &n, "first", &first, "scopes", &scopes, "follows", &follows, "store", "objects",
-            &objects, "used_bytes", &used, "size_bytes", &size, "writable", &writable,
-            "queue_bytes", &queue, "ready", &ready, "ready_text", &text, "uptime_s", &uptime,
-            "sites", &sites),
+            root,
+            "{s:s,s:s,s:s,s:s,s:{s:I,s:I,s:I},s:I,s:b,s:{s:I,s:I,s:I,s:b,s:I},s:b,s:s,s:I,s:o!}",
+            "version", &version, "node", &node, "config", &config, "sites_hash", &sites_hash,
+            "positions", "epoch", &epoch, "n", &n, "first", &first, "scopes", &scopes, "follows",
+            &follows, "store", "objects", &objects, "used_bytes", &used, "size_bytes", &size,
+            "writable", &writable, "queue_bytes", &queue, "ready", &ready, "ready_text", &text,
+            "uptime_s", &uptime, "sites", &sites),
         0);
     assert_string_equal(version, "1.2.3");
     assert_string_equal(node, "edge \"7\"");
     assert_string_equal(config, "/etc/selvage/edge.yaml");
+    assert_int_equal(strlen(sites_hash), 16);
     assert_true(epoch == 1 && n == 2 && first == 1 && scopes == 2);
     assert_true(objects == 0 && size > 0 && used <= size && queue == 0 && writable && ready);
     assert_false(follows);

@@ -311,7 +311,7 @@ static void test_a_failure_is_everybodys(void **state)
     fake_fetch_fail(world_last(w, 0), RESPONSE_UNREACHABLE);
     world_drain(w);
     for (unsigned i = 0; i < MANY; i++) {
-        assert_int_equal(a[i].answer.status, 502);
+        assert_int_equal(a[i].answer.status, 503);
         asker_release(&a[i]);
     }
     assert_int_equal(world_requests(w), 1);

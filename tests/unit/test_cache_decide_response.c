@@ -517,7 +517,9 @@ static void test_failures(void **state)
         enum response_action want;
         int want_status;
     } row[] = {
-        {RESPONSE_UNREACHABLE, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 502},
+        {RESPONSE_UNREACHABLE, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 503},
+        {RESPONSE_CLOSED, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 503},
+        {RESPONSE_GARBAGE, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 502},
         {RESPONSE_TIMED_OUT, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 504},
         {RESPONSE_OVERLOADED, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 503},
         {RESPONSE_BREAKER, 0, false, false, 0, -1, 0, NULL, RESPONSE_FAIL, 503},

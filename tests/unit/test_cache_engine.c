@@ -473,8 +473,16 @@ static void test_failures_with_nothing_stored(void **state)
     struct world *w = *state;
     static const struct {
         enum response_failure failure;
-        int want;
-    } row[] = {{RESPONSE_UNREACHABLE, 502}, {RESPONSE_TIMED_OUT, 504}, {RESPONSE_OVERLOADED, 503}};
+        int get, post; /* one that may have been carried out must not look like one to repeat */
+        const char *detail;
+    } row[] = {
+        {RESPONSE_UNREACHABLE, 503, 503, "connect-refused"},
+        {RESPONSE_CLOSED, 503, 502, "closed"},
+        {RESPONSE_GARBAGE, 502, 502, "garbage"},
+        {RESPONSE_TLS, 502, 502, "tls-failed"},
+        {RESPONSE_TIMED_OUT, 504, 504, "timeout"},
+        {RESPONSE_OVERLOADED, 503, 503, "overloaded"},
+    };
     struct asker a;
 
     for (size_t i = 0; i < 2 * sizeof(row) / sizeof(row[0]); i++) {
@@ -482,10 +490,11 @@ static void test_failures_with_nothing_stored(void **state)
         world_drain(w);
         fake_fetch_fail(world_last(w, 0), row[i / 2].failure);
         world_drain(w);
-        assert_int_equal(a.answer.status, row[i / 2].want);
+        assert_int_equal(a.answer.status, i % 2 == 0 ? row[i / 2].get : row[i / 2].post);
         assert_int_equal(a.answer.verdict, VERDICT_ERROR);
+        assert_true(slice_eq(a.answer.cache_status.detail, slice_of(row[i / 2].detail)));
         assert_string_equal(asker_field(&a, "content-type"), "text/plain; charset=utf-8");
-        if (row[i / 2].want == 503)
+        if (a.answer.status == 503)
             assert_non_null(asker_field(&a, "retry-after"));
         asker_read(&a);
         assert_int_equal(a.end, CACHE_BODY_END);

@@ -434,6 +434,87 @@ static void test_without_its_journal_an_edge_validates(void **state)
     asker_release(&a);
 }
 
+static void must_explain(const char *want)
+{
+    struct http_fields none = {0};
+    struct store_reader *r;
+    struct buf out;
+
+    buf_init(&out, 1 << 20);
+    assert_int_equal(store_reader_new(edge.store, &r), ERR_OK);
+    cache_explain(edge.cache, r, &edge.site, true, SLICE(HOST), SLICE("/a"), &none, &out);
+    store_reader_free(r);
+    buf_add_char(&out, '\0');
+    assert_false(out.failed);
+    if (strstr(out.p, want) == NULL)
+        fail_msg("\"%s\" is not in:\n%s", want, out.p);
+    buf_release(&out);
+}
+
+/* It has been off: its copy may have been purged, and equal validators would bring it back. */
+static void test_a_node_that_lags_waits_and_uses_no_copy(void **state)
+{
+    struct asker a, b;
+    struct fake_fetch *r;
+
+    (void)state;
+    hears(&edge);
+    fake_fetch_answer(ask_edge(&a, "/a"), 200, FRESH, "one");
+    world_settle(&edge);
+    asker_release(&a);
+    cache_lags(edge.cache, true);
+    ask(&edge, 0, &a, "GET", "/a", "");
+    world_drain(&edge);
+    assert_false(a.has_answer);
+    assert_int_equal(world_requests(&edge), 1);
+    ask(&edge, 0, &b, "GET", "/a", "");
+    world_drain(&edge);
+    asker_release(&b); /* one that leaves meanwhile */
+    cache_lags(edge.cache, false);
+    fake_reactor_advance(edge.reactor[0], 10);
+    world_drain(&edge);
+    asker_got(&a, 200, "one");
+    assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    asker_release(&a);
+
+    cache_lags(edge.cache, true); /* for too long: without what is stored */
+    purge_heard(edge.purge, 1);
+    ask(&edge, 0, &a, "GET", "/a", "");
+    world_drain(&edge);
+    fake_reactor_advance(edge.reactor[0], LIMIT_LAG_WAIT_MS + 10);
+    world_drain(&edge);
+    assert_int_equal(world_requests(&edge), 2);
+    r = world_last(&edge, 0);
+    assert_null(fake_fetch_field(r, "if-none-match"));
+    fake_fetch_fail(r, RESPONSE_UNREACHABLE); /* and still better than nothing */
+    world_drain(&edge);
+    asker_got(&a, 200, "one");
+    assert_int_equal(a.answer.verdict, VERDICT_STALE);
+    asker_release(&a);
+    cache_lags(edge.cache, false);
+}
+
+/* explain and the engine go by the same lease. */
+static void test_explain_knows_of_the_lease(void **state)
+{
+    struct asker a;
+
+    (void)state;
+    hears(&edge);
+    fake_fetch_answer(ask_edge(&a, "/a"), 200, FRESH, "one");
+    world_settle(&edge);
+    asker_release(&a);
+    must_explain("decision: answer from the store");
+    let_a_millisecond_pass();
+    purge_heard(edge.purge, 1);
+    must_explain("decision: ask the origin whether what is stored is still right\n"
+                 "  the purge journal is out of reach, and this was not validated since");
+    edge.cache->on_journal_lost = CACHE_LOST_SERVE;
+    must_explain("decision: answer from the store");
+    edge.cache->on_journal_lost = CACHE_LOST_FAIL;
+    must_explain("decision: refuse with 503\n  the purge journal is out of reach");
+}
+
 static void test_what_was_validated_within_the_grace_period_is_served(void **state)
 {
     struct asker a;
@@ -490,6 +571,8 @@ int main(void)
         TEST(test_what_is_fresh_for_one_is_not_stored),
         TEST(test_what_an_edge_got_before_it_joined_is_dead),
         TEST(test_without_its_journal_an_edge_validates),
+        TEST(test_a_node_that_lags_waits_and_uses_no_copy),
+        TEST(test_explain_knows_of_the_lease),
         TEST(test_what_was_validated_within_the_grace_period_is_served),
         TEST(test_policies_without_a_journal),
     };

@@ -186,6 +186,81 @@ static void test_a_configuration_lives_as_long_as_its_last_reference(void **stat
     config_unref(NULL);
 }
 
+/* Whose purges hold would hang on which shield is nearest. */
+static void test_several_shields_want_an_owner_named(void **state)
+{
+    static const struct {
+        const char *text, *want;
+    } row[] = {
+        {"upstream: {shields: [[https://a]]}\n", ""},
+        {"upstream: {shields: [[https://a], [https://b]]}\njournal: {owner: https://b}\n", ""},
+        {"upstream: {shields: [[https://a], [https://b]]}\n",
+         "edge.yaml:4:21: upstream.shields: warning: several shields, and no journal.owner: this "
+         "node takes the first, 'https://a', for the owner of the purge journal; write "
+         "journal.owner, the same on all nodes\n"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct config *c = NULL;
+        struct buf said;
+        char text[1024];
+
+        snprintf(text, sizeof(text), "%s%s", REST, row[i].text);
+        write_file("edge.yaml", text);
+        buf_init(&said, ERRORS_BYTES_MAX);
+        assert_int_equal(config_load("edge.yaml", &c, &said), ERR_OK);
+        buf_add_char(&said, '\0');
+        assert_string_equal(said.p, row[i].want);
+        buf_release(&said);
+        config_unref(c);
+    }
+}
+
+static uint64_t hash_of(const char *sites)
+{
+    char text[1024];
+    struct config *c;
+    uint64_t hash;
+
+    snprintf(text, sizeof(text), LISTEN STORE "%s", sites);
+    c = load(text);
+    hash = c->sites_hash;
+    config_unref(c);
+    return hash;
+}
+
+/* Nodes compare it: how the list is laid out does not matter, and what it says does. */
+static void test_the_hash_of_the_sites(void **state)
+{
+    static const char one[] =
+        "sites: [{name: a, hosts: [a.test], origin: {servers: [\"http://10.0.0.1\"]}}]\n";
+    uint64_t hash = hash_of(one);
+    struct buf errors;
+    struct config *c;
+
+    (void)state;
+    assert_int_equal(hash_of("sites: # ours\n  - name: 'a'\n    hosts:\n      - a.test\n"
+                             "    origin: {servers: [http://10.0.0.1]}\n"),
+                     hash);
+    write_file("s.yaml", one);
+    assert_int_equal(hash_of("sites: s.yaml\n"), hash);
+    buf_init(&errors, ERRORS_BYTES_MAX);
+    assert_int_equal(config_load_sites("s.yaml", &c, &errors), ERR_OK);
+    assert_int_equal(c->sites_hash, hash);
+    config_unref(c);
+    buf_release(&errors);
+    assert_int_not_equal(hash_of("sites: [{name: a, hosts: [a.test, b.test], origin: {servers: "
+                                 "[\"http://10.0.0.1\"]}}]\n"),
+                         hash);
+    assert_int_not_equal(hash_of("sites: [{name: a, hosts: [a.test], origin: {servers: "
+                                 "[\"http://10.0.0.2\"]}}]\n"),
+                         hash);
+    assert_int_not_equal(hash_of("sites: [{name: a, hosts: [a.test], origin: {servers: "
+                                 "[\"http://10.0.0.1\"]}, rules: [{path: \"*\", ttl: 1s}]}]\n"),
+                         hash);
+}
+
 static void test_each_mistake_is_told_with_its_place(void **state)
 {
     static const struct {
@@ -293,7 +368,8 @@ static void test_all_mistakes_of_all_files_are_told_at_once(void **state)
         "\"0.0.0.0:80\"}]\n"
         "t.yaml:2:21: tokens[0].secret: the secret is too short; at least 16 bytes, such as from "
         "`openssl rand -hex 24`\n"
-        "t.yaml:2:36: tokens[0].kinds[0]: 'fly' is not known here; write purge, read, wide or regions\n"
+        "t.yaml:2:36: tokens[0].kinds[0]: 'fly' is not known here; write purge, read, wide or "
+        "regions\n"
         "edge.yaml:3:15: store.size: '1MiB' is too small; at least 16MiB\n"
         "edge.yaml:3:8: store.directory: is missing; write where objects are kept, such as "
         "/var/lib/selvage\n"
@@ -462,6 +538,8 @@ int main(void)
         TEST(test_a_dash_is_standard_output_for_requests_alone),
         TEST(test_file_names_are_relative_to_the_file_they_stand_in),
         TEST(test_a_configuration_lives_as_long_as_its_last_reference),
+        TEST(test_several_shields_want_an_owner_named),
+        TEST(test_the_hash_of_the_sites),
         TEST(test_each_mistake_is_told_with_its_place),
         TEST(test_all_mistakes_of_all_files_are_told_at_once),
         TEST(test_after_a_hundred_mistakes_the_rest_is_left_out),

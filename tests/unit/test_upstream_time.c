@@ -163,7 +163,7 @@ static void test_a_connection_that_is_not_made(void **state)
     world.servers[0] = url;
     world.opt.connect_ms = SHORT_MS;
     ask(&c, get_request("/"));
-    must_be(&c, UPSTREAM_FAILED_CONNECT);
+    must_be(&c, UPSTREAM_FAILED_CONNECT_TIME);
     client_release(&c);
     /* libcurl does not tell that it closes what was never connected */
     assert_int_equal(atomic_load(&world.target->sockets), 0);

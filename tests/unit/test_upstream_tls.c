@@ -262,7 +262,7 @@ static void test_a_handshake_that_hangs(void **state)
     world.servers[0] = url;
     world.opt.connect_ms = 200;
     ask(&c, get_request("/"));
-    must_be(&c, UPSTREAM_FAILED_CONNECT);
+    must_be(&c, UPSTREAM_FAILED_CONNECT_TIME);
     client_release(&c);
     world_stop();
 }

@@ -452,6 +452,9 @@ class Origin:
     def hits(self):
         return len(self.requests)
 
+    def hits_of(self, path):
+        return len([r for r in self.requests if r.path == path])
+
     # ---- the port ----
 
     @property
