@@ -142,9 +142,13 @@ static void end_stream(struct follower *f)
     f->follow = NULL;
 }
 
+/* Also of an owner that answers, and does not give its journal: nobody waits for it for ever. */
 static void try_later(struct follower *f)
 {
     end_stream(f);
+    f->failures++;
+    if (f->failures >= FAILURES_TO_SETTLE)
+        settle(f);
     f->retry_ms = f->retry_ms == 0 ? RETRY_FIRST_MS : 2 * f->retry_ms;
     if (f->retry_ms > RETRY_MOST_MS)
         f->retry_ms = RETRY_MOST_MS;
@@ -227,9 +231,6 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
     say_lost(f, failure == UPSTREAM_OK ? "it has ended the stream"
                 : text == NULL         ? upstream_failure_name(failure)
                                        : text);
-    f->failures++;
-    if (f->failures >= FAILURES_TO_SETTLE)
-        settle(f);
     try_later(f);
 }
 

@@ -351,6 +351,9 @@ def test_other_sites_than_the_shields_are_told_at_both_ends(make_follower, shiel
         assert "has other sites" in selvage("--node", f"http://127.0.0.1:{node.admin_port}", "status").stdout
         assert node.metric(DIFFERS % "journal") == 0
     assert edge.status()["sites_hash"] != shield.status()["sites_hash"]
+    for node, status, what in ((edge, 0, "has the same sites"), (shield, 1, "has OTHER sites")):
+        done = selvage("check", edge.file, "--against", f"http://127.0.0.1:{node.admin_port}")
+        assert done.returncode == status and what in done.stdout, done
     shield.site["rules"] = edge.site["rules"]
     shield.write_config()
     shield.reload()

@@ -219,6 +219,12 @@ struct purge *server_purge(struct server *s)
     return NULL;
 }
 
+struct kin *server_kin(struct server *s)
+{
+    (void)s;
+    return NULL;
+}
+
 struct store *server_store(struct server *s)
 {
     (void)s;

@@ -1,10 +1,13 @@
 #include <ctype.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "cli.h"
+#include "report.h"
 #include "text.h"
 
 enum { ERRORS_BYTES_MAX = 1 << 20, SUMMARY_BYTES_MAX = 65536, NAMES_MAX = 10, LINE_BYTES = 256 };
@@ -102,9 +105,67 @@ static void print_summary(const char *file, const struct config *c, bool sites_o
     buf_release(&b);
 }
 
-static int check(struct cli *cli, const char *file)
+/* ---- beside what nodes have ---- */
+
+struct comparison {
+    uint64_t sites_hash;
+    bool differs;
+};
+
+static bool read_hash(const struct client_answer *a, uint64_t *out)
+{
+    json_t *root = report_object(a);
+    const char *text = json_string_value(json_object_get(root, "sites_hash"));
+    char *end = NULL;
+
+    if (text != NULL)
+        *out = strtoull(text, &end, 16);
+    end = text == NULL || end == text || *end != '\0' ? NULL : end;
+    json_decref(root);
+    return end != NULL;
+}
+
+static bool print_comparison(const struct cli *cli, const struct client_answer *a, const void *user)
+{
+    const struct comparison *c = user;
+    uint64_t hash;
+
+    (void)cli;
+    if (!read_hash(a, &hash))
+        return false;
+    printf("%s  %s\n", a->node,
+           hash == c->sites_hash ? "has the same sites"
+                                 : "has OTHER sites: give it the same file, and reload it");
+    return true;
+}
+
+static void compare(const struct cli *cli, const struct client_answer *a, void *user)
+{
+    struct comparison *c = user;
+    uint64_t hash;
+
+    (void)cli;
+    c->differs = c->differs || !read_hash(a, &hash) || hash != c->sites_hash;
+}
+
+static int check_against(struct cli *cli, uint64_t sites_hash)
+{
+    static const struct client_request request = {"/status", NULL, CLIENT_ANSWER_BYTES_MAX};
+    struct comparison c = {.sites_hash = sites_hash};
+    struct report report = {
+        .print = print_comparison, .user = &c, .seen = compare, .seen_user = &c};
+    int status;
+
+    if (!cli_connect_settings(cli))
+        return CLI_USAGE;
+    status = report_ask(cli, &request, &report);
+    return c.differs ? CLI_FAILED : status;
+}
+
+static int check(struct cli *cli, const char *file, bool against)
 {
     struct config *c = NULL;
+    int status = CLI_DONE;
     struct buf errors;
     bool sites_only;
     enum err e;
@@ -129,31 +190,45 @@ static int check(struct cli *cli, const char *file)
         printf("{\"ok\":true}\n");
     else
         print_summary(file, c, sites_only);
+    if (against)
+        status = check_against(cli, c->sites_hash);
     config_unref(c);
-    return CLI_DONE;
+    return status;
 }
 
 static int run_check(struct cli *cli, int argc, char **argv)
 {
-    static const struct option none[] = {{0}};
+    enum { OPTION_AGAINST = 256 };
+    static const struct option longs[] = {{"against", required_argument, NULL, OPTION_AGAINST},
+                                          {0}};
     const char *file = NULL;
+    bool against = false;
     int c;
 
-    while ((c = cli_next(cli, argc, argv, "", none)) != CLI_END) {
+    while ((c = cli_next(cli, argc, argv, "", longs)) != CLI_END) {
         if (c == CLI_WRONG)
             return CLI_USAGE;
-        if (file != NULL)
+        if (c == OPTION_AGAINST) {
+            if (cli->nodes_count == CLI_NODES_MAX)
+                return cli_wrong(cli, "too many nodes");
+            cli->nodes[cli->nodes_count++] = optarg;
+            against = true;
+        } else if (file != NULL) {
             return cli_wrong(cli, "one file at a time");
-        file = optarg;
+        } else {
+            file = optarg;
+        }
     }
-    return file == NULL ? cli_wrong(cli, "a file is missing") : check(cli, file);
+    return file == NULL ? cli_wrong(cli, "a file is missing") : check(cli, file, against);
 }
 
 const struct cli_command cmd_check = {
     .name = "check",
     .summary = "check a configuration file before a node reads it",
-    .synopsis = "check FILE",
+    .synopsis = "check FILE [--against NODE]",
     .help = "Reads FILE, and the files it names, as the daemons would, and prints everything that\n"
-            "is wrong.  FILE is a node's file or a sites file.  Asks no node.\n",
+            "is wrong.  FILE is a node's file or a sites file.  Asks no node, but for:\n"
+            "  --against NODE   an admin URL, and again: has that node the same sites?  Before a\n"
+            "                   roll-out, and after it\n",
     .run = run_check,
 };
