@@ -2,8 +2,6 @@
 
 The drivers are programs of tests/load (`make load`): each prints its figures, and ends with 1 when a promise
 is broken, each of which it tells in a line that begins with BROKEN."""
-import contextlib
-import os
 import re
 import subprocess
 import time
@@ -14,6 +12,7 @@ import pytest
 from testenv.client import H1, Closed
 from testenv.edge import BUILD
 from testenv.ports import free_ports
+from testenv.priority import before_others
 from testenv.wait import seconds
 
 pytestmark = pytest.mark.long
@@ -28,21 +27,6 @@ def drive(program, *words, timeout):
                           timeout=seconds(timeout), check=False, stdin=subprocess.DEVNULL)
     print(done.stdout)
     assert done.returncode == 0, done.stdout
-
-
-@contextlib.contextmanager
-def before_others():
-    """This process and what it starts, daemon and all: what else the machine runs is not to be
-    measured, if we may say so."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.fixture

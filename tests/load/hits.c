@@ -27,7 +27,7 @@ enum {
     BODY_BYTES = 1024,
     STREAMS = 8192, /* open at once on a connection, at most: a power of two */
     LATENCIES_MAX = 4 << 20,
-    FILL_AT_ONCE = 32, /* on a connection */
+    FILL_AT_ONCE = 8, /* on a connection */
     FILL_SECONDS = 60,
     RUN_SECONDS = 7200, /* somebody ends it sooner */
     NAME_BYTES = 64,
