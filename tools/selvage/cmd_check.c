@@ -198,7 +198,7 @@ static int check(struct cli *cli, const char *file, bool against)
 
 static int run_check(struct cli *cli, int argc, char **argv)
 {
-    enum { OPTION_AGAINST = 256 };
+    enum { OPTION_AGAINST = 1000 }; /* beside those that every command has */
     static const struct option longs[] = {{"against", required_argument, NULL, OPTION_AGAINST},
                                           {0}};
     const char *file = NULL;
