@@ -34,8 +34,14 @@ static _Thread_local volatile sig_atomic_t guard_is_up;
 
 static void on_sigbus(int sig)
 {
+    sigset_t own;
+
     if (guard_is_up) {
         guard_is_up = 0;
+        /* we leave by a jump, and saving the mask at each read would cost a system call */
+        sigemptyset(&own);
+        sigaddset(&own, sig);
+        pthread_sigmask(SIG_UNBLOCK, &own, NULL);
         siglongjmp(guard_back, 1);
     }
     /* not ours: the instruction runs again, and this time it kills */
@@ -44,8 +50,7 @@ static void on_sigbus(int sig)
 
 void table_guard_install(void)
 {
-    /* NODEFER: we leave by a jump, and saving the mask at each read would cost a system call */
-    struct sigaction sa = {.sa_handler = on_sigbus, .sa_flags = SA_NODEFER};
+    struct sigaction sa = {.sa_handler = on_sigbus};
 
     sigemptyset(&sa.sa_mask);
     CHECK(sigaction(SIGBUS, &sa, NULL) == 0);

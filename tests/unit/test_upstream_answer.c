@@ -132,6 +132,8 @@ static void test_redirects_are_not_followed(void **state)
     snprintf(text, sizeof(text),
              "HTTP/1.1 302 Found\r\nLocation: %s/other\r\nContent-Length: 0\r\n\r\n",
              origin_url(world.origin));
+    /* it takes the origin's lock, and so the text is the origin's from here on */
+    assert_int_equal(origin_requests(world.origin), 0);
     ask(&c, get_request("/first"));
     must_be(&c, UPSTREAM_OK);
     assert_int_equal(c.status, 302);
