@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from testenv.client import Closed
-from testenv.wait import until
+from testenv.wait import seconds, until
 
 OLD, NEW = b"old", b"new and longer"
 URL = "https://www.test"
