@@ -102,7 +102,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)/l
 
 $(unit_src:%.c=$(B)/%.o) $(helpers:%.c=$(B)/%.o): | deps-test
 
-check_parts := units replay headers layers e2e
+check_parts := units replay headers layers e2e conformance
 run_check := B='$(B)' N='$(N)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' HEADERS='$(headers)' UNITS='$(units)' \
              REPLAYS='$(replays)' tools/check.sh
 
@@ -121,6 +121,9 @@ check-replay: $(replays)                 ## every fuzzer's corpus and regression
 
 check-e2e: all | deps-test               ## end-to-end tests; K=purge picks by name
 	@$(run_check) e2e
+
+conformance: all | deps-test              ## the public suite of tests for HTTP caches; SUITE=DIR: another checkout of it
+	@SELVAGE_BUILD='$(B)' tests/conformance/run.py $(if $(SUITE),--suite '$(SUITE)') $(if $(WAYS),--ways '$(WAYS)')
 
 asan ubsan tsan: | deps-test             ## unit and end-to-end tests under a sanitizer
 	@$(MAKE) --no-print-directory check-sanitized B=build/$@ HARDEN= HARDEN_L= SELVAGE_SANITIZER=$@ \
@@ -192,6 +195,6 @@ help:                                    ## this list
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "%-17s %s\n", $$1, $$2}'
 
 .PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
-        check-sanitized asan ubsan tsan fuzz headers layers mutants demo bench load install uninstall fmt clean help
+        check-sanitized conformance asan ubsan tsan fuzz headers layers mutants demo bench load install uninstall fmt clean help
 .SECONDARY:
 -include $(fuzz_obj:.o=.d) $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(wildcard $(B)/edge/*.d $(B)/origin-shield/*.d)
