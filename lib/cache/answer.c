@@ -34,7 +34,7 @@ static bool is_made_for_each_answer(struct slice name)
     return slice_eq(name, SLICE("date")) || slice_eq(name, SLICE("age"));
 }
 
-/* What a 304 carries (RFC 9110 section 15.4.5). */
+/* What a 304 carries (RFC 9110 section 15.4.5); to another node of ours it carries all, to bring its copy up to date. */
 static bool belongs_in_304(struct slice name)
 {
     return slice_eq(name, SLICE("etag")) || slice_eq(name, SLICE("cache-control")) ||
@@ -141,7 +141,7 @@ static enum http_range_result range_of(const struct cache_exchange *x, const str
 static void answer_not_modified(struct cache_exchange *x, struct cache_answer *a,
                                 const struct material *m)
 {
-    if (!copy_fields(x, &m->head->fields, true, m->source == BODY_FILL)) {
+    if (!copy_fields(x, &m->head->fields, !x->rq.is_peer, m->source == BODY_FILL)) {
         no_room(x);
         return;
     }

@@ -32,7 +32,8 @@ struct fill_result {
                         */
     uint64_t objid;
     struct head head;    /* status, fields, freshness */
-    struct head shared;  /* the same less what no-cache="a, b" names: for all but who asked first */
+    struct head shared;  /* the same less what no-cache="a, b" names, and without a 304's
+                           Set-Cookie under set_cookie: safe: for all but who asked first */
     uint64_t body_bytes; /* CACHE_BYTES_UNKNOWN */
     bool has_body;
     bool is_stored; /* it goes to the store */

@@ -88,7 +88,8 @@ static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
     struct http_fields both;
 
     if (h->status == 304 && f->action == REQUEST_VALIDATE && f->lookup.found) {
-        enum err e = head_freshen(&f->lookup.head.fields, said, &f->arena, &both);
+        enum err e = head_freshen(&f->lookup.head.fields, said, f->rq.site->set_cookie_rfc,
+                                  &f->arena, &both);
 
         if (e != ERR_OK)
             return e;
@@ -245,8 +246,12 @@ static enum err freshen(struct fill *f, struct fill_result *r)
 {
     const struct lookup *l = &f->lookup;
     struct http_fields update = r->head.fields;
-    enum err e = head_freshen(&l->head.fields, &update, &f->arena, &r->head.fields);
+    enum err e = head_freshen(&l->head.fields, &update, true, &f->arena, &r->head.fields);
 
+    /* under set_cookie: safe its cookie is for the one who asked */
+    if (e == ERR_OK)
+        e = head_freshen(&l->head.fields, &update, f->rq.site->set_cookie_rfc, &f->arena,
+                         &r->shared.fields);
     if (e == ERR_OK)
         e = tags_join(l->hit.stamp.tags, l->hit.stamp.tags_count, r->stamp.tags,
                       r->stamp.tags_count, &f->arena, &r->stamp.tags, &r->stamp.tags_count,
@@ -277,10 +282,12 @@ static bool is_named(struct slice list, struct slice name)
 /* no-cache="a, b": the rest may be used again, these may not (RFC 9111 section 5.2.2.4). */
 static enum err make_shared(struct fill *f, struct fill_result *r)
 {
-    const struct http_fields *all = &r->head.fields;
+    struct http_fields mine = r->is_freshened ? r->shared.fields : r->head.fields;
+    const struct http_fields *all = &mine;
     struct http_field *items;
 
     r->shared = r->head;
+    r->shared.fields = mine;
     if (r->facts.cc.no_cache_fields.p == NULL)
         return ERR_OK;
     items = arena_alloc(&f->arena, (all->count + 1) * sizeof(*items));

@@ -158,15 +158,16 @@ bool head_is_meant(const struct http_fields *stored, const struct http_fields *u
     return ours.p == NULL || theirs.p == NULL || slice_eq(ours, theirs) || etag_equal_weak(ours, theirs);
 }
 
-/* RFC 9111 section 3.2; Set-Cookie of a 304 belongs to the client that asked, if to anybody. */
-static bool stays_as_stored(struct slice name)
+/* RFC 9111 section 3.2: what the stored bytes depend on. */
+static bool stays_as_stored(struct slice name, bool takes_cookies)
 {
     return slice_eq(name, SLICE("content-length")) || slice_eq(name, SLICE("content-encoding")) ||
            slice_eq(name, SLICE("content-range")) || slice_eq(name, SLICE("transfer-encoding")) ||
-           slice_eq(name, SLICE("set-cookie"));
+           (!takes_cookies && slice_eq(name, SLICE("set-cookie")));
 }
 
-enum err head_freshen(const struct http_fields *stored, const struct http_fields *update, struct arena *a, struct http_fields *out)
+enum err head_freshen(const struct http_fields *stored, const struct http_fields *update, bool takes_cookies, struct arena *a,
+                      struct http_fields *out)
 {
     enum err e = ERR_OK;
 
@@ -174,13 +175,13 @@ enum err head_freshen(const struct http_fields *stored, const struct http_fields
     for (size_t i = 0; i < stored->count && e == ERR_OK; i++) {
         struct http_field f = stored->item[i];
 
-        if (stays_as_stored(f.name) || http_fields_find(update, f.name) == NULL)
+        if (stays_as_stored(f.name, takes_cookies) || http_fields_find(update, f.name) == NULL)
             e = http_fields_add(out, a, LIMIT_RESPONSE_FIELDS, f.name, f.value);
     }
     for (size_t i = 0; i < update->count && e == ERR_OK; i++) {
         struct http_field f = update->item[i];
 
-        if (!stays_as_stored(f.name))
+        if (!stays_as_stored(f.name, takes_cookies))
             e = http_fields_add(out, a, LIMIT_RESPONSE_FIELDS, f.name, f.value);
     }
     return e;

@@ -41,9 +41,11 @@ bool head_is_meant(const struct http_fields *stored, const struct http_fields *u
 
 /*
  * Bring a stored head up to date with the fields of a 304 (RFC 9111 section 3.2): every name in the 304 replaces all lines
- * of that name, but Content-Length, Content-Encoding, Content-Range, Transfer-Encoding and Set-Cookie stay as stored.  The result's list lies in the
- * arena and borrows from both.  ERR_LIMIT.
+ * of that name, but Content-Length, Content-Encoding, Content-Range and Transfer-Encoding stay as stored, and Set-Cookie too
+ * unless `takes_cookies`: one that comes with a 304 is for the client that asked.  The result's list lies in the arena and
+ * borrows from both.  ERR_LIMIT.
  */
-NODISCARD enum err head_freshen(const struct http_fields *stored, const struct http_fields *update, struct arena *a, struct http_fields *out);
+NODISCARD enum err head_freshen(const struct http_fields *stored, const struct http_fields *update, bool takes_cookies,
+                                struct arena *a, struct http_fields *out);
 
 #endif

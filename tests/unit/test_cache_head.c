@@ -222,7 +222,7 @@ static void test_facts(void **state)
 /* ---- RFC 9111 section 3.2 ---- */
 
 static void must_freshen(const char *const (*stored)[2], const char *const (*update)[2],
-                         const char *const (*want)[2])
+                         const char *const (*want)[2], bool takes_cookies)
 {
     struct http_fields s = {0}, u = {0}, w = {0}, out;
 
@@ -232,7 +232,7 @@ static void must_freshen(const char *const (*stored)[2], const char *const (*upd
         add(&u, (*update)[0], (*update)[1]);
     for (; (*want)[0] != NULL; want++)
         add(&w, (*want)[0], (*want)[1]);
-    assert_int_equal(head_freshen(&s, &u, &arena, &out), ERR_OK);
+    assert_int_equal(head_freshen(&s, &u, takes_cookies, &arena, &out), ERR_OK);
     must_equal(&out, &w);
 }
 
@@ -254,7 +254,7 @@ static void test_a_304_replaces_what_it_names(void **state)
                                           {"date", "new"}, {NULL, NULL}};
 
     (void)state;
-    must_freshen(stored, update, want);
+    must_freshen(stored, update, want, false);
 }
 
 static void test_what_describes_the_stored_bytes_stays(void **state)
@@ -275,9 +275,19 @@ static void test_what_describes_the_stored_bytes_stays(void **state)
     static const char *const nothing[][2] = {{NULL, NULL}};
 
     (void)state;
-    must_freshen(stored, update, want);
-    must_freshen(stored, nothing, stored);
-    must_freshen(nothing, nothing, nothing);
+    must_freshen(stored, update, want, false);
+    must_freshen(stored, nothing, stored, false);
+    must_freshen(nothing, nothing, nothing, false);
+}
+
+static void test_a_cookie_of_a_304_only_where_it_is_wanted(void **state)
+{
+    static const char *const stored[][2] = {{"set-cookie", "a=1"}, {NULL, NULL}};
+    static const char *const update[][2] = {{"set-cookie", "b=2"}, {"set-cookie", "c=3"}, {NULL, NULL}};
+
+    (void)state;
+    must_freshen(stored, update, update, true);
+    must_freshen(stored, update, stored, false);
 }
 
 static void test_a_304_makes_no_head_without_end(void **state)
@@ -294,7 +304,7 @@ static void test_a_304_makes_no_head_without_end(void **state)
         snprintf(name, 16, "u-%d", i);
         add(&u, name, "v");
     }
-    assert_int_equal(head_freshen(&s, &u, &arena, &out), ERR_LIMIT);
+    assert_int_equal(head_freshen(&s, &u, false, &arena, &out), ERR_LIMIT);
 }
 
 /* Section 4.3.4: a 304 with another tag speaks of another response. */
@@ -334,6 +344,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_facts, begin, end),
         cmocka_unit_test_setup_teardown(test_a_304_replaces_what_it_names, begin, end),
         cmocka_unit_test_setup_teardown(test_what_describes_the_stored_bytes_stays, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_cookie_of_a_304_only_where_it_is_wanted, begin, end),
         cmocka_unit_test_setup_teardown(test_a_304_makes_no_head_without_end, begin, end),
         cmocka_unit_test_setup_teardown(test_of_what_a_304_speaks, begin, end),
     };
