@@ -25,7 +25,7 @@ lib_obj  := $(lib_src:%.c=$(B)/%.o)
 T        ?=
 unit_src := $(foreach d,$(LIB_DIRS),$(wildcard tests/unit/test_$d_*$(T)*.c))
 units    := $(unit_src:%.c=$(B)/%)
-helpers  := $(wildcard tests/unit/fake_*.c)
+helpers  := $(wildcard tests/unit/fake_*.c) tests/model/model.c
 fuzz_src := $(foreach d,$(LIB_DIRS),$(wildcard tests/fuzz/fuzz_$d_*.c))
 fuzzers  := $(fuzz_src:%.c=build/fuzz/%)
 replays  := $(fuzz_src:%.c=$(B)/%)
@@ -85,6 +85,10 @@ $(B)/tests/load/%: $(B)/tests/load/%.o $(B)/tests/load/load.o
 $(B)/tests/unit/test_server_%: $(B)/tests/unit/test_server_%.o $(helpers:%.c=$(B)/%.o) $(guard_obj) $(B)/libselvage.a
 	@echo '  LD      $@'
 	$Q$(CC) $(CFLAGS) $(HARDEN_L) -rdynamic $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+# The model of the RFCs is compiled where it cannot find a header of the engine.
+$(B)/tests/model/%.o: CPPFLAGS := -D_GNU_SOURCE -Itests/model
+$(B)/tests/unit/test_cache_model.o: CPPFLAGS += -Itests
 
 # An archive, so that a test takes what it uses: the rest needs floors that are not always built.
 $(B)/libfakes.a: $(helpers:%.c=$(B)/%.o)

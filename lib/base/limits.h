@@ -85,6 +85,11 @@
 #define LIMIT_HIT_FOR_MISS_MS     10000
 #define LIMIT_STALE_IF_ERROR_S    86400 /* connection failures, time-outs; default of stale_if_error */
 #define LIMIT_HEURISTIC_S         86400
+#define LIMIT_AHEAD_HITS          8    /* since it was stored: then it is worth being validated before it is stale */
+#define LIMIT_AHEAD_PART          10   /* in the last tenth of what was left to it when it came */
+#define LIMIT_JITTER_FROM_S       60   /* longer lifetimes are shortened, by up to */
+#define LIMIT_JITTER_PERMILLE     50
+#define LIMIT_CLIENTS_304_S       60   /* so long after a 304 for one client's copy the origin is asked for the whole */
 #define LIMIT_CLIENT_RELOAD_MS    1000 /* one validation per object and second */
 
 /* Purges. */

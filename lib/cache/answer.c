@@ -34,9 +34,13 @@ static bool is_made_for_each_answer(struct slice name)
     return slice_eq(name, SLICE("date")) || slice_eq(name, SLICE("age"));
 }
 
-/* What a 304 carries (RFC 9110 section 15.4.5); to another node of ours it carries all, to bring its copy up to date. */
-static bool belongs_in_304(struct slice name)
+/* What a 304 carries (RFC 9110 section 15.4.5); to another node of ours it carries all, to bring
+ * its copy up to date. */
+static bool belongs_in_304(const struct site *site, struct slice name)
 {
+    for (size_t i = 0; i < site->targeted_fields.count; i++)
+        if (slice_eq(name, slice_of(site->targeted_fields.item[i])))
+            return true;
     return slice_eq(name, SLICE("etag")) || slice_eq(name, SLICE("cache-control")) ||
            slice_eq(name, SLICE("vary")) || slice_eq(name, SLICE("expires")) ||
            slice_eq(name, SLICE("content-location")) || slice_eq(name, SLICE("cache-status")) ||
@@ -58,7 +62,7 @@ static bool copy_fields(struct cache_exchange *x, const struct http_fields *from
     for (size_t i = 0; i < from->count; i++) {
         struct http_field f = from->item[i];
 
-        if (is_made_for_each_answer(f.name) || (for_304 && !belongs_in_304(f.name)))
+        if (is_made_for_each_answer(f.name) || (for_304 && !belongs_in_304(x->rq.site, f.name)))
             continue;
         if (deep) {
             f.name = arena_dup(x->rq.arena, f.name);

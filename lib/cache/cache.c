@@ -30,6 +30,8 @@ enum err cache_new(const struct cache_options *opt, struct cache **out)
     if (e == ERR_OK)
         e = outdated_new(&c->outdated);
     if (e == ERR_OK)
+        e = hits_new(&c->hits);
+    if (e == ERR_OK)
         e = memo_new(&c->memo);
     if (e == ERR_OK)
         e = cold_new(c->store, &c->cold);
@@ -51,6 +53,7 @@ void cache_free(struct cache *c)
         store_flush(c->store);
     collapse_free(c->collapse);
     outdated_free(c->outdated);
+    hits_free(c->hits);
     memo_free(c->memo);
     free((void *)(uintptr_t)c->node.p);
     free(c);

@@ -20,6 +20,7 @@ struct cold_read;
 struct fill;
 struct fill_reader;
 struct fill_result;
+struct hits;
 struct memo;
 struct outdated;
 
@@ -34,6 +35,7 @@ struct cache {
     struct collapse *collapse;
     struct cold *cold;
     struct outdated *outdated;
+    struct hits *hits;
     struct memo *memo; /* why what came last was not stored, for explain */
     _Atomic bool is_lagging; /* cache_lags() */
 
@@ -225,9 +227,25 @@ void memo_free(struct memo *m);
 void memo_put(struct memo *m, struct slice key, const struct memo_entry *e); /* any thread */
 bool memo_find(struct memo *m, struct slice key, struct memo_entry *out);    /* any thread */
 
-/* request_fields.c: what goes upstream, in the arena. */
+/* ---- hits.c: how often an object has been found since it was stored ---- */
+
+NODISCARD enum err hits_new(struct hits **out); /* ERR_NOMEM */
+void hits_free(struct hits *h);
+/* One more; how often it was before, LIMIT_AHEAD_HITS at most.  A guess that errs on the side of
+ * fewer: slots are shared by many objects, and nobody locks.  Any thread. */
+unsigned hits_count(struct hits *h, uint64_t objid);
+
+/* ---- request_fields.c: what goes upstream, in the arena ---- */
+
+enum request_conditions {
+    CONDITIONS_AS_THEY_CAME, /* it is passed: the client's own, ranges too */
+    CONDITIONS_NONE,         /* the whole, for everybody */
+    CONDITIONS_STORED,       /* the validators of what is stored */
+    CONDITIONS_BOTH,         /* and the entity tags that the client asks about */
+    CONDITIONS_CLIENTS,      /* nothing is stored: If-None-Match and If-Modified-Since as they came */
+};
 NODISCARD enum err request_fields_make(struct cache *c, const struct cache_request *rq,
-                                       const struct lookup *l, bool is_pass, bool is_validation,
+                                       const struct lookup *l, enum request_conditions conditions,
                                        struct arena *a, struct http_fields *out);
 
 #endif

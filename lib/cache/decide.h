@@ -67,6 +67,7 @@ struct stored_facts {
     bool forbids_stale;        /* must-revalidate and its like */
     bool has_validator;
     bool is_immutable;
+    unsigned hits;             /* since it was stored; LIMIT_AHEAD_HITS stands for all more */
     int status;
     struct freshness freshness;
 };

@@ -2,6 +2,8 @@
 
 #include "base/limits.h"
 
+static const int64_t second_ms = 1000;
+
 static void pass(struct request_decision *out, enum cache_status_fwd fwd, enum cache_reason why, int64_t number)
 {
     out->action = REQUEST_PASS;
@@ -41,13 +43,16 @@ static int64_t swr_s(const struct stored_facts *stored, const struct rule_facts 
 
 /* May a stored response of this age answer, as far as the client's own directives go (RFC 9111 section 5.2.1)? */
 static bool client_accepts(const struct request_facts *rq, const struct stored_facts *stored, const struct rule_facts *rule,
-                           int64_t age_s, int64_t ttl_s, const struct clock_moment *now, struct reasons *why)
+                           const struct clock_moment *now, struct reasons *why)
 {
-    bool reload = rq->cc.no_cache || rq->pragma_no_cache || rq->cc.max_age_s == 0 || rq->cc.max_age_s == CC_INVALID;
+    int64_t left_ms = freshness_left_ms(&stored->freshness, now);
+    /* a list of fields has a meaning in responses only */
+    bool no_cache = rq->cc.no_cache || rq->cc.no_cache_fields.p != NULL || rq->pragma_no_cache;
+    bool reload = no_cache || rq->cc.max_age_s == 0 || rq->cc.max_age_s == CC_INVALID;
     enum site_reload policy = rule->site->client_reload;
 
     /* RFC 8246: what says it will not change need not be asked for by a reload */
-    if (stored->is_immutable && ttl_s > 0 && !rq->cc.no_cache && !rq->pragma_no_cache)
+    if (stored->is_immutable && left_ms > 0 && !no_cache)
         reload = false;
     if (reload) {
         if (policy == SITE_RELOAD_IGNORE) {
@@ -59,23 +64,34 @@ static bool client_accepts(const struct request_facts *rq, const struct stored_f
             reasons_add(why, REASON_CLIENT_RELOAD, 0);
             return false;
         }
-    } else if (rq->cc.max_age_s > 0 && age_s > rq->cc.max_age_s) {
+    } else if (rq->cc.max_age_s > 0 && freshness_age_ms(&stored->freshness, now) > rq->cc.max_age_s * second_ms) {
         reasons_add(why, REASON_CLIENT_MAX_AGE, rq->cc.max_age_s);
         return false;
     }
-    if (rq->cc.min_fresh_s > 0 && ttl_s < rq->cc.min_fresh_s) {
+    if (rq->cc.min_fresh_s > 0 && left_ms < rq->cc.min_fresh_s * second_ms) {
         reasons_add(why, REASON_CLIENT_MIN_FRESH, rq->cc.min_fresh_s);
         return false;
     }
     return true;
 }
 
-static bool max_stale_allows(const struct request_facts *rq, const struct stored_facts *stored, int64_t ttl_s)
+static bool max_stale_allows(const struct request_facts *rq, const struct stored_facts *stored, int64_t left_ms)
 {
     if (stored->forbids_stale || stored->no_cache || stored->soft_purged ||
         stored->is_unleased)
         return false;
-    return rq->cc.max_stale_any || (rq->cc.max_stale_s >= 0 && -ttl_s <= rq->cc.max_stale_s);
+    return rq->cc.max_stale_any || (rq->cc.max_stale_s >= 0 && -left_ms <= rq->cc.max_stale_s * second_ms);
+}
+
+/*
+ * What many ask for is validated shortly before its end, so that nobody waits then.  The part counts from what was left to it
+ * when it came: what comes old from the tier above would be asked about at every hit.
+ */
+static bool is_worth_refreshing_ahead(const struct stored_facts *stored, int64_t left_ms)
+{
+    int64_t came_with_ms = stored->freshness.lifetime_s * second_ms - stored->freshness.initial_age_ms;
+
+    return stored->has_validator && stored->hits >= LIMIT_AHEAD_HITS && left_ms * LIMIT_AHEAD_PART <= came_with_ms;
 }
 
 static void forward(struct request_decision *out, enum request_action action, enum cache_status_fwd fwd)
@@ -106,8 +122,8 @@ static void decide_validation(const struct stored_facts *stored, enum cache_stat
 static void decide_stored(const struct request_facts *rq, const struct stored_facts *stored, const struct rule_facts *rule,
                           bool may_serve_swr, const struct clock_moment *now, struct request_decision *out)
 {
-    int64_t age_s = freshness_age_s(&stored->freshness, now);
-    int64_t ttl_s = stored->freshness.lifetime_s - age_s;
+    int64_t ttl_s = stored->freshness.lifetime_s - freshness_age_s(&stored->freshness, now);
+    int64_t left_ms = freshness_left_ms(&stored->freshness, now);
     bool clock_back = now->wall_ms < stored->freshness.received.wall_ms - FRESHNESS_CLOCK_SLACK_MS;
     bool fresh = freshness_state(&stored->freshness, now) == FRESHNESS_FRESH && !stored->soft_purged &&
                  !stored->is_unleased;
@@ -127,21 +143,25 @@ static void decide_stored(const struct request_facts *rq, const struct stored_fa
         reasons_add(&out->why, REASON_CLOCK_SET_BACK, 0);
     else
         reasons_add(&out->why, fresh ? REASON_FRESH : REASON_STALE, fresh ? ttl_s : -ttl_s);
-    if (!client_accepts(rq, stored, rule, age_s, ttl_s, now, &out->why)) {
+    if (!client_accepts(rq, stored, rule, now, &out->why)) {
         decide_validation(stored, fresh ? FWD_REQUEST : FWD_STALE, out);
         return;
     }
     if (fresh) {
         out->action = REQUEST_ANSWER;
+        if (is_worth_refreshing_ahead(stored, left_ms)) {
+            reasons_add(&out->why, REASON_AHEAD, stored->hits);
+            out->action = REQUEST_ANSWER_REFRESH;
+        }
         return;
     }
-    if (!clock_back && max_stale_allows(rq, stored, ttl_s)) {
+    if (!clock_back && max_stale_allows(rq, stored, left_ms)) {
         reasons_add(&out->why, REASON_CLIENT_MAX_STALE, -ttl_s);
         out->action = REQUEST_ANSWER;
         return;
     }
     /* a soft purge starts the stale window anew: its moment is not known here, so the window counts from the lifetime's end or now */
-    if (!clock_back && window_s > 0 && (stored->soft_purged || -ttl_s <= window_s) && rq->cc.min_fresh_s <= 0) {
+    if (!clock_back && window_s > 0 && (stored->soft_purged || -left_ms <= window_s * second_ms) && rq->cc.min_fresh_s <= 0) {
         reasons_add(&out->why, REASON_SWR, stored->soft_purged ? window_s : window_s + ttl_s);
         out->action = REQUEST_ANSWER_REFRESH;
         return;

@@ -9,7 +9,7 @@
 
 enum request_action {
     REQUEST_ANSWER,         /* from the store */
-    REQUEST_ANSWER_REFRESH, /* from the store, stale; and validate in the background */
+    REQUEST_ANSWER_REFRESH, /* from the store, stale or soon to be; and validate in the background */
     REQUEST_VALIDATE,       /* ask the origin about what is stored */
     REQUEST_FETCH,          /* nothing usable: fetch, share, perhaps store */
     REQUEST_PASS,           /* straight through: not looked up, not shared, not stored */

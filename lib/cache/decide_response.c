@@ -50,8 +50,17 @@ static bool redirects_to_itself(int status, const struct http_fields *f, struct 
     return url_parse_absolute(location, &u) == ERR_OK && slice_eq_nocase(u.host, host) && slice_eq(u.target, target);
 }
 
-void response_facts_read(struct response_facts *out, int status, const struct http_fields *fields, bool is_unframed,
-                         struct slice host, struct slice target, struct clock_moment now, int64_t waited_ms)
+/* RFC 9213 section 2.2: the first field of the target list that is valid and not empty. */
+static bool read_targeted(const struct site *site, const struct http_fields *fields, struct cache_control *out)
+{
+    for (size_t i = 0; i < site->targeted_fields.count; i++)
+        if (cache_control_parse_targeted(fields, slice_of(site->targeted_fields.item[i]), out))
+            return true;
+    return cache_control_parse_targeted(fields, SLICE("cdn-cache-control"), out);
+}
+
+void response_facts_read(struct response_facts *out, const struct site *site, int status, const struct http_fields *fields,
+                         bool is_unframed, struct slice host, struct slice target, struct clock_moment now, int64_t waited_ms)
 {
     int64_t now_s = now.wall_ms / 1000;
     struct slice type = http_fields_value(fields, SLICE("content-type"));
@@ -73,7 +82,7 @@ void response_facts_read(struct response_facts *out, int status, const struct ht
         .received = now,
         .waited_ms = waited_ms,
     };
-    out->is_targeted = cache_control_parse_targeted(fields, SLICE("cdn-cache-control"), &out->cc);
+    out->is_targeted = read_targeted(site, fields, &out->cc);
     if (out->is_targeted)
         out->expires_s = FRESHNESS_ABSENT; /* RFC 9213 section 2.2 */
     else
@@ -166,6 +175,7 @@ static void keep_freshness(const struct response_case *c, struct response_decisi
     const struct response_facts *r = c->response;
     const struct site_rule *rule = c->rule->rule;
     bool stale_allowed_by_name = r->cc.stale_while_revalidate_s > 0 || r->cc.stale_if_error_s > 0;
+    int64_t left_s;
     struct freshness_facts f = {
         .received = r->received,
         .waited_ms = r->waited_ms,
@@ -196,6 +206,12 @@ static void keep_freshness(const struct response_case *c, struct response_decisi
         f.sie_s = rule->stale_if_error_s;
     freshness_init(&out->freshness, &f);
     reasons_add(&out->why, out->lifetime_by, out->freshness.lifetime_s);
+    /* of what is left: what comes old from the tier above would be stale on arrival, each time it is asked for */
+    left_s = out->freshness.lifetime_s - out->freshness.initial_age_ms / 1000;
+    if (left_s > LIMIT_JITTER_FROM_S && c->jitter_permille > 0) {
+        reasons_add(&out->why, REASON_JITTER, left_s * c->jitter_permille / 1000);
+        out->freshness.lifetime_s -= left_s * c->jitter_permille / 1000;
+    }
 }
 
 /* ---- storing ---- */
@@ -275,7 +291,7 @@ static enum cache_reason stale_stands_in(const struct response_case *c, int64_t 
 {
     const struct freshness *f = &c->stored->freshness;
     const struct site_rule *rule = c->rule->rule;
-    int64_t stale_s = freshness_age_s(f, &c->now) - f->lifetime_s;
+    int64_t left_ms = freshness_left_ms(f, &c->now);
     int64_t window_s = f->sie_s;
 
     if (c->stored->forbids_stale)
@@ -286,8 +302,9 @@ static enum cache_reason stale_stands_in(const struct response_case *c, int64_t 
         window_s = LIMIT_STALE_IF_ERROR_S; /* the last good copy: an unreachable origin has not said no */
     if (c->request->cc.stale_if_error_s > window_s)
         window_s = c->request->cc.stale_if_error_s;
-    *left_s = window_s - (stale_s > 0 ? stale_s : 0);
-    return window_s > 0 && *left_s >= 0 ? REASON_STALE_IF_ERROR : REASON_STALE_TOO_OLD;
+    left_ms = window_s * 1000 + (left_ms < 0 ? left_ms : 0);
+    *left_s = left_ms / 1000;
+    return window_s > 0 && left_ms >= 0 ? REASON_STALE_IF_ERROR : REASON_STALE_TOO_OLD;
 }
 
 static bool is_error_status(int status)
@@ -328,11 +345,41 @@ static void decide_failure(const struct response_case *c, struct response_decisi
 
 /* ---- the decision ---- */
 
+/* Is the stored one past its time, so that news of another may take its place? */
+static bool is_past(const struct response_case *c)
+{
+    const struct stored_facts *s = c->stored;
+
+    return s->soft_purged || s->is_unleased || s->no_cache || freshness_state(&s->freshness, &c->now) != FRESHNESS_FRESH;
+}
+
+/*
+ * The stored response goes on under its own status: what a 304 may do is no question here (RFC 9111 section 4.3.4).
+ */
+static void freshen(const struct response_case *c, struct response_decision *out)
+{
+    struct response_facts both = *c->response;
+    struct response_case updated = *c;
+
+    both.status = c->stored->status;
+    updated.response = &both;
+    keep_freshness(&updated, out);
+    out->action = RESPONSE_FRESHEN;
+    out->may_share = is_for_everyone(&updated, out);
+    if (c->changes_vary) {
+        /* it lies under the variant that it was: good for the one who asked, no longer to be found by the right ones */
+        reasons_add(&out->why, REASON_VARY_CHANGED, 0);
+        out->may_share = false;
+    }
+    out->drops_stored = !out->may_share;
+}
+
 static void decide_304(const struct response_case *c, struct response_decision *out)
 {
-    if (!c->was_conditional) {
+    if (!c->was_conditional || (c->is_other_304 && c->is_clients_304)) {
         reasons_add(&out->why, REASON_RELAYED_304, 0);
         out->action = RESPONSE_RELAY;
+        out->drops_stored = c->was_conditional && is_past(c); /* it is the client's that is current */
         return;
     }
     if (!c->stored->present || c->is_other_304) {
@@ -341,10 +388,17 @@ static void decide_304(const struct response_case *c, struct response_decision *
         return;
     }
     reasons_add(&out->why, REASON_FRESHENED, 0);
-    keep_freshness(c, out);
-    out->action = RESPONSE_FRESHEN;
-    out->may_share = is_for_everyone(c, out);
-    out->drops_stored = !out->may_share;
+    freshen(c, out);
+}
+
+/* What a HEAD says of the body that is stored: that it is still that, or that it is not (RFC 9111 section 4.3.5). */
+static void decide_head(const struct response_case *c, struct response_decision *out)
+{
+    reasons_add(&out->why, c->agrees ? REASON_HEAD_FRESHENED : REASON_HEAD_DIFFERS, 0);
+    if (c->agrees)
+        freshen(c, out);
+    else
+        out->drops_stored = true;
 }
 
 /*
@@ -360,7 +414,7 @@ static bool outdates_stored(const struct response_case *c)
         return false;
     if (c->request->method != METHOD_GET && !c->was_conditional)
         return false;
-    return s->soft_purged || s->is_unleased || s->no_cache || freshness_state(&s->freshness, &c->now) != FRESHNESS_FRESH;
+    return is_past(c);
 }
 
 void decide_response(const struct response_case *c, struct response_decision *out)
@@ -383,6 +437,10 @@ void decide_response(const struct response_case *c, struct response_decision *ou
         /* it says nothing new about what is stored here, and is not to be taken for fresh news elsewhere */
         out->may_share = is_for_everyone(c, out);
         reasons_add(&out->why, REASON_STAND_IN, 0);
+        return;
+    }
+    if (c->is_head_of_stored) {
+        decide_head(c, out);
         return;
     }
     if (is_error_status(r->status)) {

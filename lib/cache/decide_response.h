@@ -25,11 +25,12 @@ struct response_facts {
 };
 
 /*
- *   https, host, target   of the request, for the redirect loop
+ *   site                  for the names of its targeted fields
+ *   host, target          of the request, for the redirect loop
  *   now                   when the head had arrived
  */
-void response_facts_read(struct response_facts *out, int status, const struct http_fields *fields, bool is_unframed,
-                         struct slice host, struct slice target, struct clock_moment now, int64_t waited_ms);
+void response_facts_read(struct response_facts *out, const struct site *site, int status, const struct http_fields *fields,
+                         bool is_unframed, struct slice host, struct slice target, struct clock_moment now, int64_t waited_ms);
 
 enum response_action {
     RESPONSE_STORE,    /* relay and store */
@@ -61,6 +62,11 @@ struct response_case {
     bool was_pass;         /* the request was passed: nothing is stored or shared */
     bool was_conditional;  /* we asked with the stored validators */
     bool is_other_304;     /* it is a 304, and names another entity tag than the stored one (head_is_meant()) */
+    bool is_clients_304;   /* it is a 304, and names an entity tag that the client asked about */
+    bool is_head_of_stored; /* it is a 200 to a HEAD, and a 200 is stored for such requests */
+    bool agrees;            /* and what it says of length and validators is true of that (head_agrees()) */
+    bool changes_vary;     /* what is stored, brought up to date by it, would be for other requests than before */
+    unsigned jitter_permille; /* by how much long lifetimes are shortened; of URL and node */
     bool alone;            /* nobody else waits for it */
     struct clock_moment now;
 };

@@ -27,6 +27,8 @@ enum err engine_look(struct cache_exchange *x)
     x->now = clock_now();
     if (x->lookup.found && !lease_covers(c, &x->lookup.head, x->now.mono_ms))
         x->lookup.facts.is_unleased = true;
+    if (x->lookup.found)
+        x->lookup.facts.hits = hits_count(c->hits, x->lookup.hit.objid);
     decide_request(&x->facts, &x->lookup.facts, &x->rule, c->role.may_serve_swr, &x->now,
                    &x->decision);
     settle_reason(x);
@@ -52,7 +54,7 @@ static void act(struct cache_exchange *x)
         return;
     case REQUEST_ANSWER_REFRESH:
         miss_refresh(x);
-        metrics_add(METRIC_STALE_REFRESH, 1);
+        metrics_add(x->reason == REASON_AHEAD ? METRIC_REFRESH_AHEAD : METRIC_STALE_REFRESH, 1);
         engine_answer_stored(x);
         return;
     case REQUEST_REFUSE:

@@ -29,6 +29,22 @@ static void no_room(struct cache_exchange *x)
                  x->decision.fwd == FWD_NONE ? NULL : &status);
 }
 
+/*
+ * Shall the origin be asked about what the client has, too (RFC 9111 section 4.3.2)?  A 304 to that
+ * is worth much to this client and nothing to the next one: so not for those who waited for one
+ * already, nor for what has been answered so a moment ago.
+ */
+static bool asks_for_client(struct cache_exchange *x)
+{
+    struct memo_entry last;
+
+    if (x->attempts > 0)
+        return false;
+    return x->lookup.found || !memo_find(x->worker->cache->memo, x->lookup.text, &last) ||
+           !reasons_have(&last.why, REASON_RELAYED_304) ||
+           x->now.wall_ms / 1000 - last.at_s > LIMIT_CLIENTS_304_S;
+}
+
 static void enter(struct cache_exchange *x, bool is_shared)
 {
     bool is_pass = x->decision.action == REQUEST_PASS || x->decision.action == REQUEST_RANGE_PASS;
@@ -40,6 +56,7 @@ static void enter(struct cache_exchange *x, bool is_shared)
         .lookup = &x->lookup,
         .action = x->decision.action,
         .is_shared = may_share,
+        .asks_for_client = asks_for_client(x),
         /* a range, or a HEAD: what they ask of is there, though the store does not show it yet */
         .joins_whole = is_shared && !may_share && x->decision.action != REQUEST_PASS,
     };
@@ -248,7 +265,7 @@ static void from_freshened(struct cache_exchange *x, const struct fill_result *r
 {
     struct clock_moment now = clock_now();
     struct cache_status status = {.fwd = x->decision.fwd == FWD_NONE ? FWD_STALE : x->decision.fwd,
-                                  .fwd_status = 304,
+                                  .fwd_status = r->facts.status == 304 ? 304 : 0,
                                   .collapsed = !x->leads};
 
     /* a waiter may have nothing but what has been purged: looked up anew, that is not found */
@@ -271,7 +288,8 @@ static void came(struct cache_exchange *x, const struct fill_result *r)
     uint64_t variant;
 
     if (!x->leads && !may_have(x, r, &variant)) {
-        try_again(x, variant != 0, variant);
+        /* a 304 for the copy of the one who asked says nothing against sharing what comes next */
+        try_again(x, variant != 0 || reasons_have(&r->decision.why, REASON_RELAYED_304), variant);
         return;
     }
     if (r->is_freshened) {

@@ -126,6 +126,7 @@ static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, s
                        .action = plan->action,
                        .is_shared = plan->is_shared,
                        .is_background = plan->is_background,
+                       .asks_for_client = plan->asks_for_client,
                        .born_ms = clock_mono_ms(),
                        .start = {.fire = on_start, .user = f},
                        .recheck = {.fire = on_recheck, .user = f},
@@ -414,6 +415,15 @@ bool fill__is_pass(const struct fill *f)
     return f->action == REQUEST_PASS || f->action == REQUEST_RANGE_PASS;
 }
 
+static enum request_conditions conditions_of(const struct fill *f)
+{
+    if (fill__is_pass(f))
+        return CONDITIONS_AS_THEY_CAME;
+    if (f->action == REQUEST_VALIDATE)
+        return f->asks_for_client ? CONDITIONS_BOTH : CONDITIONS_STORED;
+    return f->asks_for_client && !f->lookup.found ? CONDITIONS_CLIENTS : CONDITIONS_NONE;
+}
+
 static void send_request(struct fill *f)
 {
     static const struct cache_fetch_events events = {
@@ -433,8 +443,8 @@ static void send_request(struct fill *f)
         .is_idempotent = f->facts.method != METHOD_OTHER || slice_eq(f->rq.method, SLICE("PUT")) ||
                          slice_eq(f->rq.method, SLICE("DELETE")),
     };
-    enum err e = request_fields_make(f->cache, &f->rq, &f->lookup, fill__is_pass(f),
-                                     f->action == REQUEST_VALIDATE, &f->arena, &fields);
+    enum err e =
+        request_fields_make(f->cache, &f->rq, &f->lookup, conditions_of(f), &f->arena, &fields);
 
     if (e == ERR_OK)
         e = f->worker->fetcher.start(f->worker->fetcher.user, &rq, &events, f, &f->fetch);

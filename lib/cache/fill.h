@@ -40,6 +40,7 @@ struct fill_result {
     bool is_passing; /* it must not: the peer that gave it cannot compare its purges with ours */
     bool is_stream;
     uint64_t variant; /* under which its request falls by its own Vary */
+    bool changes_vary; /* is_freshened: by Vary it would now be for other requests than it was stored for */
     struct response_facts facts;
     struct response_decision decision;
     struct store_stamp stamp; /* with the tags that came */
@@ -64,6 +65,7 @@ struct fill_plan { /* borrowed for the call */
     bool is_shared;   /* in the collapse table; else for one reader only */
     bool joins_whole; /* though not shared, may have what has come whole and waits for its commit */
     bool is_background; /* runs without a reader */
+    bool asks_for_client; /* the origin is also asked whether what the client has is still good */
 };
 
 /*

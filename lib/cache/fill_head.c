@@ -1,11 +1,13 @@
 /* A head has come: what follows from it for readers and for the store. */
 #include "base/check.h"
+#include "base/digest.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "cache/fill_priv.h"
 #include "cache/tags.h"
 #include "cache/variant.h"
+#include "http/conditional.h"
 
 /*
  * An origin that codes without saying so in Vary would give one client's coding to another: a coded
@@ -79,24 +81,56 @@ static enum err read_stamp(struct fill *f, const struct cache_fetch_head *h, str
     return ERR_OK;
 }
 
+/* Is what is stored, once it is brought up to date, for other requests than before? */
+static enum err compare_vary(struct fill *f, struct http_fields *both, struct fill_result *r)
+{
+    struct slice list;
+    bool star = false;
+    enum err e = add_missing_vary(both, &f->arena);
+
+    if (e == ERR_OK)
+        e = vary_list(both, &f->arena, &list, &star);
+    if (e != ERR_OK && e != ERR_INVALID)
+        return e;
+    r->changes_vary = e == ERR_INVALID || star || !slice_eq(list, f->lookup.head.vary);
+    return ERR_OK;
+}
+
+/* Does this answer to a HEAD speak of the stored response at all (RFC 9111 section 4.3.5)? */
+static bool is_head_of_stored(const struct fill *f, const struct cache_fetch_head *h)
+{
+    return f->facts.method == METHOD_HEAD && h->status == 200 && !fill__is_pass(f) &&
+           f->lookup.found && f->lookup.head.status == 200;
+}
+
+static bool updates_stored(const struct fill *f, const struct cache_fetch_head *h)
+{
+    if (h->status == 304)
+        return f->action == REQUEST_VALIDATE && f->lookup.found;
+    return is_head_of_stored(f, h) &&
+           head_agrees(&f->lookup.head.fields, f->lookup.hit.body_bytes, h->fields);
+}
+
 /* A 304 changes what it names and the rest stands: both together are judged (RFC 9111
- * section 4.3.4). */
+ * section 4.3.4).  So does a HEAD. */
 static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
                            struct clock_moment now, struct fill_result *r)
 {
     const struct http_fields *said = &r->head.fields;
     struct http_fields both;
 
-    if (h->status == 304 && f->action == REQUEST_VALIDATE && f->lookup.found) {
+    if (updates_stored(f, h)) {
         enum err e = head_freshen(&f->lookup.head.fields, said, f->rq.site->set_cookie_rfc,
                                   &f->arena, &both);
 
+        if (e == ERR_OK)
+            e = compare_vary(f, &both, r);
         if (e != ERR_OK)
             return e;
         said = &both;
     }
-    response_facts_read(&r->facts, h->status, said, h->framing == CACHE_TO_CLOSE, f->rq.host,
-                        f->rq.target, now, now.mono_ms - h->sent_mono_ms);
+    response_facts_read(&r->facts, f->rq.site, h->status, said, h->framing == CACHE_TO_CLOSE,
+                        f->rq.host, f->rq.target, now, now.mono_ms - h->sent_mono_ms);
     return ERR_OK;
 }
 
@@ -136,7 +170,16 @@ static enum err read_head(struct fill *f, const struct cache_fetch_head *h, stru
     return ERR_OK;
 }
 
-static void decide(struct fill *f, struct fill_result *r, bool alone)
+/* The same for a URL at this node whenever it comes, and another at the next node. */
+static unsigned jitter_of(const struct fill *f)
+{
+    uint64_t h = digest_64(f->purge_url) ^ digest_64(f->cache->node);
+
+    return (unsigned)(h % (LIMIT_JITTER_PERMILLE + 1));
+}
+
+static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r,
+                   bool alone)
 {
     bool is_304 = r->facts.status == 304 && f->lookup.found;
     struct slice type =
@@ -152,6 +195,13 @@ static void decide(struct fill *f, struct fill_result *r, bool alone)
         .was_pass = fill__is_pass(f),
         .was_conditional = f->action == REQUEST_VALIDATE,
         .is_other_304 = is_304 && !head_is_meant(&f->lookup.head.fields, &r->head.fields),
+        .is_clients_304 =
+            is_304 && http_if_none_match_names(f->rq.fields,
+                                               http_fields_value(&r->head.fields, SLICE("etag"))),
+        .jitter_permille = jitter_of(f),
+        .changes_vary = r->changes_vary,
+        .is_head_of_stored = is_head_of_stored(f, h),
+        .agrees = updates_stored(f, h),
         .alone = alone,
         .now = r->facts.received,
     };
@@ -253,6 +303,10 @@ static enum err freshen(struct fill *f, struct fill_result *r)
         e = head_freshen(&l->head.fields, &update, f->rq.site->set_cookie_rfc, &f->arena,
                          &r->shared.fields);
     if (e == ERR_OK)
+        e = add_missing_vary(&r->head.fields, &f->arena);
+    if (e == ERR_OK)
+        e = add_missing_vary(&r->shared.fields, &f->arena);
+    if (e == ERR_OK)
         e = tags_join(l->hit.stamp.tags, l->hit.stamp.tags_count, r->stamp.tags,
                       r->stamp.tags_count, &f->arena, &r->stamp.tags, &r->stamp.tags_count,
                       &r->stamp.tags_overflow);
@@ -333,6 +387,7 @@ static void repeat(struct fill *f)
     f->worker->fetcher.cancel(f->fetch);
     f->fetch = NULL;
     f->action = REQUEST_FETCH;
+    f->asks_for_client = false;
     reactor_timer_start(f->worker->reactor, &f->start,
                         0); /* not from inside the callback of the first one */
 }
@@ -410,7 +465,7 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
     }
     r.is_passing = fence == FENCE_NOT_STORED;
     if (e == ERR_OK) {
-        decide(f, &r, readers <= 1);
+        decide(f, h, &r, readers <= 1);
         if (r.decision.action == RESPONSE_REPEAT) {
             repeat(f);
             return;

@@ -50,6 +50,7 @@ struct fill {
     struct lookup lookup; /* what is validated; not pinned, and without its body */
     enum request_action action;
     bool is_shared, is_background;
+    bool asks_for_client; /* the leader's: until it asks again */
     int64_t born_ms; /* monotonic */
     uint64_t birth;  /* read before the request was sent: purge-protocol rule 4 */
     struct purge_position sent; /* what the last request said */

@@ -158,6 +158,20 @@ bool head_is_meant(const struct http_fields *stored, const struct http_fields *u
     return ours.p == NULL || theirs.p == NULL || slice_eq(ours, theirs) || etag_equal_weak(ours, theirs);
 }
 
+bool head_agrees(const struct http_fields *stored, uint64_t body_bytes, const struct http_fields *update)
+{
+    struct slice etag = http_fields_value(update, SLICE("etag"));
+    struct slice modified = http_fields_value(update, SLICE("last-modified"));
+    struct slice length = http_fields_value(update, SLICE("content-length"));
+    uint64_t n;
+
+    if (etag.p != NULL && !etag_equal_weak(etag, http_fields_value(stored, SLICE("etag"))))
+        return false;
+    if (modified.p != NULL && !slice_eq(modified, http_fields_value(stored, SLICE("last-modified"))))
+        return false;
+    return length.p == NULL || (slice_to_u64(length, &n) && n == body_bytes);
+}
+
 /* RFC 9111 section 3.2: what the stored bytes depend on. */
 static bool stays_as_stored(struct slice name, bool takes_cookies)
 {

@@ -40,6 +40,12 @@ void head_facts(const struct head *h, bool soft_purged, struct stored_facts *out
 bool head_is_meant(const struct http_fields *stored, const struct http_fields *update);
 
 /*
+ * Does the answer to a HEAD, with the fields `update`, describe what is stored (RFC 9111 section 4.3.5)?  Each of ETag,
+ * Last-Modified and Content-Length that it has must be that of the stored response.
+ */
+bool head_agrees(const struct http_fields *stored, uint64_t body_bytes, const struct http_fields *update);
+
+/*
  * Bring a stored head up to date with the fields of a 304 (RFC 9111 section 3.2): every name in the 304 replaces all lines
  * of that name, but Content-Length, Content-Encoding, Content-Range and Transfer-Encoding stay as stored, and Set-Cookie too
  * unless `takes_cookies`: one that comes with a 304 is for the client that asked.  The result's list lies in the arena and

@@ -8,11 +8,15 @@
 /* Room for the fields that are added here. */
 enum { FIELDS_MAX = LIMIT_FIELDS + 16 };
 
-/* A fetch that may be stored or shared asks for the whole, whatever its first client has. */
-static bool is_condition(struct slice name)
+/* A fetch that may be stored or shared asks for the whole; whether what its client has is still
+ * good it may ask too. */
+static bool is_left_out(struct slice name, enum request_conditions conditions)
 {
-    return slice_eq(name, SLICE("if-none-match")) || slice_eq(name, SLICE("if-modified-since")) ||
-           slice_eq(name, SLICE("if-range")) || slice_eq(name, SLICE("range"));
+    if (conditions == CONDITIONS_AS_THEY_CAME)
+        return false;
+    if (slice_eq(name, SLICE("if-none-match")) || slice_eq(name, SLICE("if-modified-since")))
+        return conditions != CONDITIONS_CLIENTS;
+    return slice_eq(name, SLICE("if-range")) || slice_eq(name, SLICE("range"));
 }
 
 /* Framing and routing are made anew for the next hop; Expect is answered here. */
@@ -61,8 +65,27 @@ static enum err add_our_own(struct cache *c, const struct cache_request *rq, str
     return e;
 }
 
-/* The stored validators, byte for byte (RFC 9111 section 4.3.1). */
-static enum err add_validators(const struct lookup *l, struct arena *a, struct http_fields *out)
+/* What the client asks about, behind what is stored: one 304 can answer both (RFC 9111
+ * section 4.3.2). */
+static enum err add_clients_tags(const struct cache_request *rq, struct slice etag, struct arena *a,
+                                 struct http_fields *out)
+{
+    const struct http_field *at = http_fields_find(rq->fields, SLICE("if-none-match"));
+    enum err e = ERR_OK;
+
+    for (; at != NULL && e == ERR_OK; at = http_fields_next(rq->fields, at))
+        if (!slice_eq(at->value, SLICE("*")) && !slice_eq(at->value, etag))
+            e = add(out, a, SLICE("if-none-match"), at->value);
+    return e;
+}
+
+/*
+ * The stored validators, byte for byte (RFC 9111 section 4.3.1).  The client's date says nothing
+ * beside a tag, and another date than ours would be another question.
+ */
+static enum err add_validators(const struct cache_request *rq, const struct lookup *l,
+                               enum request_conditions conditions, struct arena *a,
+                               struct http_fields *out)
 {
     struct slice etag = http_fields_value(&l->head.fields, SLICE("etag"));
     struct slice modified = http_fields_value(&l->head.fields, SLICE("last-modified"));
@@ -70,13 +93,15 @@ static enum err add_validators(const struct lookup *l, struct arena *a, struct h
 
     if (etag.p != NULL)
         e = add(out, a, SLICE("if-none-match"), etag);
+    if (e == ERR_OK && etag.p != NULL && conditions == CONDITIONS_BOTH)
+        e = add_clients_tags(rq, etag, a, out);
     if (e == ERR_OK && modified.p != NULL)
         e = add(out, a, SLICE("if-modified-since"), modified);
     return e;
 }
 
 enum err request_fields_make(struct cache *c, const struct cache_request *rq,
-                             const struct lookup *l, bool is_pass, bool is_validation,
+                             const struct lookup *l, enum request_conditions conditions,
                              struct arena *a, struct http_fields *out)
 {
     struct http_fields own = {0};
@@ -91,12 +116,12 @@ enum err request_fields_make(struct cache *c, const struct cache_request *rq,
     for (size_t i = 0; i < own.count && e == ERR_OK; i++) {
         struct slice name = own.item[i].name;
 
-        if (is_made_anew(name) || (!is_pass && is_condition(name)) ||
+        if (is_made_anew(name) || is_left_out(name, conditions) ||
             !site_field_goes_upstream(rq->site, name))
             continue;
         e = http_fields_add(out, a, FIELDS_MAX, name, own.item[i].value);
     }
-    if (e == ERR_OK && is_validation)
-        e = add_validators(l, a, out);
+    if (e == ERR_OK && (conditions == CONDITIONS_STORED || conditions == CONDITIONS_BOTH))
+        e = add_validators(rq, l, conditions, a, out);
     return e == ERR_OK ? add_our_own(c, rq, a, out) : e;
 }

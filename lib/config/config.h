@@ -91,6 +91,7 @@ struct config_site {
     int64_t negative_404_s, negative_5xx_s; /* CONFIG_UNSET: as the response says */
     enum config_reload client_reload;
     enum config_set_cookie set_cookie;
+    struct config_strings targeted_fields; /* lower-case names of response fields */
     uint64_t max_request_body;
     uint64_t hsts_s;           /* 0: none */
     bool log_full;             /* log: full */

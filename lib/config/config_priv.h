@@ -207,6 +207,7 @@ const char *config__check_address(struct slice s);   /* IP:PORT */
 const char *config__check_server(struct slice s);    /* http(s)://host:port */
 const char *config__check_weight(struct slice s);    /* 1 to 100 */
 const char *config__check_probe_path(struct slice s);
+const char *config__check_field(struct slice s);     /* the name of a field of HTTP */
 const char *config__check_label(struct slice s);     /* a name of ours, in metrics and logs */
 const char *config__check_method(struct slice s);
 const char *config__check_path_glob(struct slice s);

@@ -232,6 +232,13 @@ const char *config__check_label(struct slice s)
     return "is no name; write up to 64 letters, digits, '-', '_' and '.'";
 }
 
+const char *config__check_field(struct slice s)
+{
+    if (s.n > 0 && s.n <= NAME_BYTES_MAX && is_all(s, "!#$%&'*+-.^_`|~"))
+        return NULL;
+    return "is no name of a field; write it like CDN-Cache-Control";
+}
+
 const char *config__check_method(struct slice s)
 {
     if (s.n > NAME_BYTES_MAX || !is_all(s, "!#$%&'*+-.^_`|~"))

@@ -11,6 +11,7 @@ enum {
     SERVERS_MAX = LIMIT_SERVERS,
     SHIELDS_MAX = 16, /* of a group */
     RULES_MAX = 1000,
+    TARGETED_MAX = 4,
     WORDS_MAX = 256, /* methods, types, cookies, parameters */
     TOKENS_MAX = 1000,
     NODES_MAX = 256,
@@ -62,8 +63,7 @@ static const struct config_word geos[] = {{"off", CONFIG_GEO_OFF, false},
 static const struct config_word logs[] = {{"short", 0, false}, {"full", 1, false}, {0}};
 static const struct config_word balances[] = {
     {"least", CONFIG_BALANCE_LEAST, false}, {"hash", CONFIG_BALANCE_HASH, false}, {0}};
-static const struct config_word directs[] = {
-    {"allowed", 1, false}, {"refused", 0, false}, {0}};
+static const struct config_word directs[] = {{"allowed", 1, false}, {"refused", 0, false}, {0}};
 static const struct config_word losts[] = {{"revalidate", CONFIG_LOST_REVALIDATE, false},
                                            {"serve", CONFIG_LOST_SERVE, false},
                                            {"fail", CONFIG_LOST_FAIL, false},
@@ -205,6 +205,9 @@ static const struct config_key site_keys[] = {
     {"set_cookie", CONFIG_WORD, AT(config_site, set_cookie), .words = set_cookies,
      .means = "safe: a response that sets a cookie is stored only when public; rfc: as RFC 9111 "
               "allows; default: safe"},
+    {"targeted_fields", CONFIG_TEXTS, AT(config_site, targeted_fields), .is_lower = true,
+     .max = TARGETED_MAX, .check = config__check_field,
+     .means = "response fields that stand above CDN-Cache-Control, such as [My-CDN-Cache-Control]"},
     {"max_request_body", CONFIG_BYTES, AT(config_site, max_request_body),
      .max = LIMIT_REQUEST_BODY_CEILING, .means = "larger ones get 413; default: 1MiB"},
     {"hsts", CONFIG_SECONDS, AT(config_site, hsts_s), .max = SECONDS_MAX,
@@ -297,8 +300,9 @@ static const struct config_key peer_keys[] = {
 
 static const struct config_key journal_keys[] = {
     {"owner", CONFIG_TEXT, AT(config_journal, owner), .check = config__check_server,
-     .means = "the shield that owns the purge journal, such as https://fra1.internal:8443; default: "
-              "the first of upstream.shields, and without them this node itself"},
+     .means =
+         "the shield that owns the purge journal, such as https://fra1.internal:8443; default: "
+         "the first of upstream.shields, and without them this node itself"},
     {"grace", CONFIG_MS, AT(config_journal, grace_ms), .min = 1000, .max = TIMEOUT_MS_MAX,
      .means = "how long this node goes on as usual without its owner; default: 1m"},
     {"on_journal_lost", CONFIG_WORD, AT(config_journal, on_lost), .words = losts,

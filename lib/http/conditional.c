@@ -61,15 +61,26 @@ static bool next_tag(struct slice *rest, struct slice *out)
     return false;
 }
 
-static bool line_matches(struct slice line, struct slice etag)
+static bool line_names(struct slice line, struct slice etag)
 {
     struct slice tag;
 
-    /* a malformed tag may hold a comma, and then is found only here */
-    if (slice_eq(line, SLICE("*")) || (etag.n > 0 && slice_eq(line, etag)))
+    if (etag.n == 0)
+        return false;
+    if (slice_eq(line, etag)) /* a malformed tag may hold a comma, and then is found only here */
         return true;
     while (next_tag(&line, &tag))
         if (etag_equal_weak(etag, tag))
+            return true;
+    return false;
+}
+
+bool http_if_none_match_names(const struct http_fields *request, struct slice etag)
+{
+    const struct http_field *at = http_fields_find(request, SLICE("if-none-match"));
+
+    for (; at != NULL; at = http_fields_next(request, at))
+        if (line_names(at->value, etag))
             return true;
     return false;
 }
@@ -99,9 +110,10 @@ enum http_condition http_condition_evaluate(const struct http_fields *request,
 
     if (at != NULL) {
         for (; at != NULL; at = http_fields_next(request, at))
-            if (line_matches(at->value, v->etag))
+            if (slice_eq(at->value, SLICE("*")))
                 return HTTP_CONDITION_NOT_MODIFIED;
-        return HTTP_CONDITION_MODIFIED;
+        return http_if_none_match_names(request, v->etag) ? HTTP_CONDITION_NOT_MODIFIED
+                                                          : HTTP_CONDITION_MODIFIED;
     }
     if (!only_date(request, SLICE("if-modified-since"), now_s, &since_s))
         return HTTP_CONDITION_NONE;

@@ -37,6 +37,12 @@ enum http_condition http_condition_evaluate(const struct http_fields *request,
                                             const struct http_validators *v, int64_t now_s);
 
 /*
+ * Does If-None-Match name this tag, on any line, compared weakly?  "*" names none.  `etag` may be
+ * nothing: false.
+ */
+bool http_if_none_match_names(const struct http_fields *request, struct slice etag);
+
+/*
  * May a Range of this request be applied, as far as If-Range goes (RFC 9110 section 13.1.5)?  True
  * without If-Range.  A tag must match strongly; a date must equal Last-Modified exactly and that
  * must be strong (at least 1 s before Date).

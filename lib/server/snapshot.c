@@ -221,6 +221,7 @@ static enum err fill_site(struct snapshot *all, struct site *s, struct snapshot_
         .negative_404_s = c->negative_404_s,
         .negative_5xx_s = c->negative_5xx_s,
         .client_reload = reload_of(c->client_reload),
+        .targeted_fields = strings_of(&c->targeted_fields),
         .set_cookie_rfc = c->set_cookie == CONFIG_SET_COOKIE_RFC,
         .underscores = c->underscores,
         .max_request_body = c->max_request_body,

@@ -43,6 +43,7 @@ struct site {
     struct site_strings query_drop_names;
     int64_t negative_404_s, negative_5xx_s;
     enum site_reload client_reload;
+    struct site_strings targeted_fields; /* lower-case names that stand above CDN-Cache-Control, in this order */
     bool set_cookie_rfc;
     bool underscores;
     uint64_t max_request_body;

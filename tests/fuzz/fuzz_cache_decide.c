@@ -200,7 +200,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (!stored.present)
         stored = (struct stored_facts){.vary_missed = stored.vary_missed};
     request_facts_read(&request, slice_of(methods[v[12] % 6]), &rq, (v[12] & 128) != 0);
-    response_facts_read(&response, status[v[13] % 12], &rs, (v[14] & 1) != 0,
+    response_facts_read(&response, rules.site, status[v[13] % 12], &rs, (v[14] & 1) != 0,
                         SLICE("www.example.com"), SLICE("/a"), now, v[15]);
     c = (struct response_case){
         .request = &request,

@@ -221,6 +221,39 @@ static void test_reloads_by_the_sites_policy(void **state)
     }
 }
 
+/* Not a stale byte, and nobody waits: http-caching.md section 14. */
+static void test_what_is_asked_for_often_is_validated_ahead(void **state)
+{
+    static const struct {
+        unsigned hits;
+        bool has_validator;
+        int64_t initial_age_s, after_s;
+        enum request_action want;
+    } row[] = {
+        {8, true, 0, 90, REQUEST_ANSWER_REFRESH}, {8, true, 0, 99, REQUEST_ANSWER_REFRESH},
+        {8, true, 0, 89, REQUEST_ANSWER},         {7, true, 0, 99, REQUEST_ANSWER},
+        {8, false, 0, 99, REQUEST_ANSWER},        {8, true, 90, 8, REQUEST_ANSWER},
+        {8, true, 90, 9, REQUEST_ANSWER_REFRESH}, {8, true, 0, 100, REQUEST_VALIDATE},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct setup s = setup_of(NULL);
+        struct request_decision d;
+
+        s.stored = stored_for(100);
+        s.stored.hits = row[i].hits;
+        s.stored.has_validator = row[i].has_validator;
+        s.stored.freshness.initial_age_ms = row[i].initial_age_s * 1000;
+        s.after_s = row[i].after_s;
+        d = run(&s);
+        if (d.action != row[i].want)
+            fail_msg("row %zu: %d", i, (int)d.action);
+        if (d.action == REQUEST_ANSWER_REFRESH)
+            must_have_reason(&d.why, REASON_AHEAD);
+    }
+}
+
 static void test_stale_while_revalidate(void **state)
 {
     static const struct {
@@ -376,6 +409,7 @@ int main(void)
         TEST(test_what_is_stored_and_the_clients_wishes),
         TEST(test_without_a_validator_it_is_fetched),
         TEST(test_reloads_by_the_sites_policy),
+        TEST(test_what_is_asked_for_often_is_validated_ahead),
         TEST(test_stale_while_revalidate),
         TEST(test_forbidden_is_forbidden),
         TEST(test_a_soft_purge_makes_it_stale),

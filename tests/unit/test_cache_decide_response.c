@@ -11,7 +11,9 @@ struct setup {
     bool has_rule, is_unframed;
     struct stored_facts stored;
     enum response_failure failure;
-    bool was_pass, was_conditional, alone, is_other_304;
+    bool was_pass, was_conditional, alone, is_other_304, is_clients_304;
+    bool is_head_of_stored, agrees, changes_vary;
+    unsigned jitter_permille;
     int64_t now_s; /* after T, with a stored response */
 };
 
@@ -35,11 +37,16 @@ static struct response_decision run(const struct setup *s)
                               .was_pass = s->was_pass,
                               .was_conditional = s->was_conditional,
                               .is_other_304 = s->is_other_304,
+                              .is_clients_304 = s->is_clients_304,
+                              .is_head_of_stored = s->is_head_of_stored,
+                              .agrees = s->agrees,
+                              .changes_vary = s->changes_vary,
+                              .jitter_permille = s->jitter_permille,
                               .alone = s->alone,
                               .now = moment(s->now_s)};
 
     request_facts_read(&request, slice_of(s->method == NULL ? "GET" : s->method), &rq, false);
-    response_facts_read(&response, s->status == 0 ? 200 : s->status, &rs, s->is_unframed,
+    response_facts_read(&response, rule.site, s->status == 0 ? 200 : s->status, &rs, s->is_unframed,
                         SLICE("www.example.com"), SLICE("/a?b"), moment(s->now_s), 0);
     decide_response(&c, &d);
     return d;
@@ -613,6 +620,138 @@ static void test_304(void **state)
     must_have_reason(&d.why, REASON_NOT_OURS_304);
 }
 
+/* Of the union of ours and the client's: the origin has what the client has (section 4.3.2). */
+static void test_a_304_for_the_clients_own_copy(void **state)
+{
+    struct setup s = setup_of("ETag: \"theirs\"\n");
+    struct response_decision d;
+
+    (void)state;
+    s.status = 304;
+    s.was_conditional = s.is_other_304 = s.is_clients_304 = true;
+    s.stored = stored_for(5);
+    s.now_s = 10;
+    d = run(&s);
+    assert_int_equal(d.action, RESPONSE_RELAY);
+    assert_true(d.drops_stored);
+    assert_false(d.may_share);
+    s.now_s = 1; /* what is fresh stays, whatever a reload brings */
+    assert_false(run(&s).drops_stored);
+    s.is_clients_304 = false;
+    assert_int_equal(run(&s).action, RESPONSE_REPEAT);
+}
+
+/* What it freshens was stored under a status of its own: 304 has neither heuristic nor meaning. */
+static void test_a_304_keeps_the_status_that_is_stored(void **state)
+{
+    struct setup s = setup_of("Date: " DATE_T "\nLast-Modified: " DATE_10DAY_AGO "\n");
+    struct response_decision d;
+
+    (void)state;
+    s.status = 304;
+    s.was_conditional = true;
+    s.stored = stored_for(5);
+    s.now_s = 10;
+    d = run(&s);
+    assert_int_equal(d.freshness.lifetime_s, 86400);
+    s.response = "Cache-Control: max-age=60, must-understand, no-store\n";
+    assert_false(run(&s).drops_stored);
+    s.stored.status = 599;
+    assert_true(run(&s).drops_stored);
+}
+
+static void test_a_304_that_changes_vary_is_for_the_one_who_asked(void **state)
+{
+    struct setup s = setup_of("Cache-Control: max-age=60\nVary: Foo\n");
+    struct response_decision d;
+
+    (void)state;
+    s.status = 304;
+    s.was_conditional = s.changes_vary = true;
+    s.stored = stored_for(5);
+    s.now_s = 10;
+    d = run(&s);
+    assert_int_equal(d.action, RESPONSE_FRESHEN);
+    assert_true(d.drops_stored);
+    assert_false(d.may_share);
+    must_have_reason(&d.why, REASON_VARY_CHANGED);
+}
+
+/* Section 4.3.5. */
+static void test_a_head_freshens_or_outdates(void **state)
+{
+    struct setup s = setup_of("Cache-Control: max-age=1000\n");
+    struct response_decision d;
+
+    (void)state;
+    s.method = "HEAD";
+    s.stored = stored_for(5);
+    s.now_s = 10;
+    s.is_head_of_stored = s.agrees = true;
+    d = run(&s);
+    assert_int_equal(d.action, RESPONSE_FRESHEN);
+    assert_int_equal(d.freshness.lifetime_s, 1000);
+    assert_false(d.drops_stored);
+    s.agrees = false;
+    d = run(&s);
+    assert_int_equal(d.action, RESPONSE_RELAY);
+    assert_true(d.drops_stored);
+    s.is_head_of_stored = false; /* such as a 410, or with nothing stored */
+    d = run(&s);
+    assert_int_equal(d.action, RESPONSE_RELAY);
+    assert_false(d.drops_stored);
+}
+
+/* http-caching.md section 14: the herd at expiry. */
+static void test_long_lifetimes_are_shortened(void **state)
+{
+    struct setup s = setup_of("Cache-Control: max-age=1000\n");
+    struct response_decision d;
+
+    (void)state;
+    s.jitter_permille = 50;
+    d = run(&s);
+    assert_int_equal(d.freshness.lifetime_s, 950);
+    must_have_reason(&d.why, REASON_JITTER);
+    s.response = "Cache-Control: max-age=60\n";
+    assert_int_equal(run(&s).freshness.lifetime_s, 60);
+    s.response = "Cache-Control: max-age=61\n";
+    assert_int_equal(run(&s).freshness.lifetime_s, 58);
+    /* of what is left when it comes */
+    s.response = "Cache-Control: max-age=1000\nAge: 900\n";
+    assert_int_equal(run(&s).freshness.lifetime_s, 995);
+    s.response = "Cache-Control: max-age=1000\nAge: 950\n";
+    assert_int_equal(run(&s).freshness.lifetime_s, 1000);
+}
+
+/* RFC 9213 section 2: a list of names, and the first that is there and valid decides. */
+static void test_the_first_targeted_field_that_is_valid_decides(void **state)
+{
+    static const char *const names[] = {"my-cdn-cache-control", "other-control"};
+    static const struct {
+        const char *response;
+        int64_t lifetime_s;
+    } row[] = {
+        {"My-CDN-Cache-Control: max-age=1\nOther-Control: max-age=2\nCDN-Cache-Control: "
+         "max-age=3\nCache-Control: max-age=4\n",
+         1},
+        {"Other-Control: max-age=2\nCDN-Cache-Control: max-age=3\nCache-Control: max-age=4\n", 2},
+        {"My-CDN-Cache-Control: Max-Age=1\nCDN-Cache-Control: max-age=3\nCache-Control: "
+         "max-age=4\n",
+         3},
+        {"My-CDN-Cache-Control: \nCache-Control: max-age=4\n", 4},
+        {"Unknown-Cache-Control: max-age=1\nCache-Control: max-age=4\n", 4},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct setup s = setup_of(row[i].response);
+
+        s.site.targeted_fields = (struct site_strings){.item = names, .count = 2};
+        assert_int_equal(run(&s).freshness.lifetime_s, row[i].lifetime_s);
+    }
+}
+
 static void test_a_304_that_takes_the_permission_away(void **state)
 {
     static const char *const row[] = {"Cache-Control: no-store\n", "Cache-Control: private\n"};
@@ -729,6 +868,12 @@ int main(void)
         TEST(test_stale_windows),
         TEST(test_failures),
         TEST(test_304),
+        TEST(test_a_304_for_the_clients_own_copy),
+        TEST(test_a_304_keeps_the_status_that_is_stored),
+        TEST(test_a_304_that_changes_vary_is_for_the_one_who_asked),
+        TEST(test_a_head_freshens_or_outdates),
+        TEST(test_long_lifetimes_are_shortened),
+        TEST(test_the_first_targeted_field_that_is_valid_decides),
         TEST(test_a_304_that_takes_the_permission_away),
         TEST(test_what_outdates_the_stored_one),
         TEST(test_age_counts_from_the_first_hop),

@@ -283,7 +283,8 @@ static void test_what_describes_the_stored_bytes_stays(void **state)
 static void test_a_cookie_of_a_304_only_where_it_is_wanted(void **state)
 {
     static const char *const stored[][2] = {{"set-cookie", "a=1"}, {NULL, NULL}};
-    static const char *const update[][2] = {{"set-cookie", "b=2"}, {"set-cookie", "c=3"}, {NULL, NULL}};
+    static const char *const update[][2] = {
+        {"set-cookie", "b=2"}, {"set-cookie", "c=3"}, {NULL, NULL}};
 
     (void)state;
     must_freshen(stored, update, update, true);
@@ -332,6 +333,35 @@ static void test_of_what_a_304_speaks(void **state)
     }
 }
 
+/* Section 4.3.5: what the answer to a HEAD has of these must be true of what is stored. */
+static void test_of_what_a_head_speaks(void **state)
+{
+    static const struct {
+        const char *name, *value;
+        bool want;
+    } row[] = {
+        {"etag", "\"a\"", true},        {"etag", "W/\"a\"", true},
+        {"etag", "\"b\"", false},       {"last-modified", "x", true},
+        {"last-modified", "y", false},  {"content-length", "5", true},
+        {"content-length", "6", false}, {"content-length", "five", false},
+        {"x-other", "y", true},
+    };
+    struct http_fields stored = {0}, none = {0};
+
+    (void)state;
+    add(&stored, "etag", "\"a\"");
+    add(&stored, "last-modified", "x");
+    assert_true(head_agrees(&stored, 5, &none));
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct http_fields u = {0};
+
+        add(&u, row[i].name, row[i].value);
+        if (head_agrees(&stored, 5, &u) != row[i].want)
+            fail_msg("row %zu", i);
+        assert_true(!row[i].want || i >= 5 || !head_agrees(&none, 5, &u));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +377,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_cookie_of_a_304_only_where_it_is_wanted, begin, end),
         cmocka_unit_test_setup_teardown(test_a_304_makes_no_head_without_end, begin, end),
         cmocka_unit_test_setup_teardown(test_of_what_a_304_speaks, begin, end),
+        cmocka_unit_test_setup_teardown(test_of_what_a_head_speaks, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,8 +22,9 @@ static int close_purge(void **state)
     return purge_dir_remove(state);
 }
 
-static enum err make(const char *request, const char *stored, bool is_pass, bool underscores,
-                     struct http_fields *out)
+static enum err make_with(const char *request, const char *stored,
+                          enum request_conditions conditions, bool underscores,
+                          struct http_fields *out)
 {
     struct cache c = {.node = SLICE("edge-7"), .purge = purge};
     struct site site = plain_site();
@@ -40,7 +41,17 @@ static enum err make(const char *request, const char *stored, bool is_pass, bool
                                .via = "2"};
 
     site.underscores = underscores;
-    return request_fields_make(&c, &rq, &l, is_pass, stored != NULL, &decide_arena, out);
+    return request_fields_make(&c, &rq, &l, conditions, &decide_arena, out);
+}
+
+static enum err make(const char *request, const char *stored, bool is_pass, bool underscores,
+                     struct http_fields *out)
+{
+    return make_with(request, stored,
+                     is_pass          ? CONDITIONS_AS_THEY_CAME
+                     : stored != NULL ? CONDITIONS_STORED
+                                      : CONDITIONS_NONE,
+                     underscores, out);
 }
 
 static char *text_of(const struct http_fields *f)
@@ -155,6 +166,39 @@ static void test_validators_go_as_they_were_stored(void **state)
     must_make("", "Last-Modified: x\n", false, "if-modified-since: x\n");
 }
 
+static void must_begin(const char *request, const char *stored, enum request_conditions conditions,
+                       const char *want)
+{
+    struct http_fields out;
+    char *got;
+
+    assert_int_equal(make_with(request, stored, conditions, false, &out), ERR_OK);
+    got = text_of(&out);
+    got[strlen(want)] = '\0';
+    assert_string_equal(got, want);
+}
+
+/* RFC 9111 section 4.3.2: "send the union of the two lists as a replacement If-None-Match". */
+static void test_both_are_asked_about_ours_first(void **state)
+{
+    (void)state;
+    must_begin("If-None-Match: \"x\", \"y\"\nIf-None-Match: \"s\"\nIf-None-Match: *\n"
+               "If-Modified-Since: now\nRange: bytes=0-1\n",
+               "ETag: \"s\"\nLast-Modified: then\n", CONDITIONS_BOTH,
+               "if-none-match: \"s\"\nif-none-match: \"x\", \"y\"\n"
+               "if-modified-since: then\nvia: ");
+    /* without a tag of ours theirs would be another question */
+    must_begin("If-None-Match: \"x\"\n", "Last-Modified: then\n", CONDITIONS_BOTH,
+               "if-modified-since: then\nvia: ");
+}
+
+static void test_where_nothing_is_stored_the_clients_conditions_go_on(void **state)
+{
+    (void)state;
+    must_begin("If-None-Match: x\nIf-Modified-Since: y\nRange: bytes=0-1\nIf-Range: x\n", NULL,
+               CONDITIONS_CLIENTS, "if-none-match: x\nif-modified-since: y\nvia: ");
+}
+
 static void test_no_room_is_no_half_request(void **state)
 {
     struct http_fields fields = {0}, out;
@@ -167,7 +211,7 @@ static void test_no_room_is_no_half_request(void **state)
 
     (void)state;
     arena_init(&small, NULL, 0, 32);
-    assert_int_equal(request_fields_make(&c, &rq, &l, false, false, &small, &out), ERR_LIMIT);
+    assert_int_equal(request_fields_make(&c, &rq, &l, CONDITIONS_NONE, &small, &out), ERR_LIMIT);
     arena_release(&small);
 }
 
@@ -183,6 +227,8 @@ int main(void)
         TEST(test_lists_of_hops_grow),
         TEST(test_what_is_shared_asks_for_the_whole),
         TEST(test_validators_go_as_they_were_stored),
+        TEST(test_both_are_asked_about_ours_first),
+        TEST(test_where_nothing_is_stored_the_clients_conditions_go_on),
         TEST(test_no_room_is_no_half_request),
     };
 

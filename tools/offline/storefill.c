@@ -168,7 +168,7 @@ static enum err make_head(const struct filler *f, struct slice host, struct slic
         http_fields_add(&fields, a, 8, SLICE("etag"), SLICE("\"storefill\"")) != ERR_OK)
         return ERR_LIMIT;
     request_facts_read(&asked, SLICE("GET"), &request, false);
-    response_facts_read(&facts, 200, &fields, false, host, target, c.now, 0);
+    response_facts_read(&facts, c.rule->site, 200, &fields, false, host, target, c.now, 0);
     decide_response(&c, &d);
     if (d.action != RESPONSE_STORE)
         return ERR_INVALID;
