@@ -815,6 +815,14 @@ static int64_t next_time(const struct world *w, int64_t now_ms)
     return now_ms + (left_ms > -6000 ? left_ms : 0);
 }
 
+/* As browsers do: with the Last-Modified that they were told. */
+static void ask_as_if_it_had_that(struct pair *request, const struct model_message *stored)
+{
+    for (size_t i = 0; i < stored->count; i++)
+        if (strcasecmp(stored->field[i].name, "last-modified") == 0)
+            add(request, "If-Modified-Since", stored->field[i].value);
+}
+
 static void run_case(void)
 {
     static const int64_t waits_ms[] = {0, 0, 0, 1, 999, 1500, 30000};
@@ -831,6 +839,8 @@ static void run_case(void)
         if (step > 0)
             now_ms = next_time(&w, now_ms);
         make_request(&x.request, now_ms / 1000);
+        if (w.is_stored && once_in(8))
+            ask_as_if_it_had_that(&x.request, &w.model.response);
         make_response(&x.response, (now_ms + wait_ms) / 1000, step > 0);
         if (is_telling) {
             tell("-- at %lld ms, answered after %lld, failure %d", (long long)(now_ms - begin_ms),
