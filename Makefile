@@ -172,22 +172,33 @@ bench: all                                ## server CPU a request beside nginx
 man8 := $(wildcard edge/*.8 origin-shield/*.8)
 man5 := $(wildcard conf/*.5 edge/*.5 origin-shield/*.5)
 man1 := $(wildcard tools/selvage/*.1)
-units_systemd := $(wildcard conf/systemd/*.service)
-etc := $(DESTDIR)/etc/selvage
+services := $(wildcard conf/systemd/*.service)
+etc := $(DESTDIR)/etc
 install: all                             ## DESTDIR=... prefix=/usr/local
 	install -D -t $(DESTDIR)$(prefix)/sbin $(B)/selvage-edge $(B)/selvage-shield
 	install -D -t $(DESTDIR)$(prefix)/bin $(B)/selvage
-	$(foreach s,8 5 1,$(if $(man$s),install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man$s $(man$s)$(newline)))
-	$(if $(units_systemd),install -D -m 644 -t $(DESTDIR)$(prefix)/lib/systemd/system $(units_systemd))
-	install -d $(etc)
+	$(foreach s,8 5 1,install -D -m 644 -t $(DESTDIR)$(prefix)/share/man/man$s $(man$s)$(newline))
+	install -d $(DESTDIR)$(prefix)/lib/systemd/system
+	for u in $(services); do sed 's,=/usr/local/,=$(prefix)/,' $$u >$(DESTDIR)$(prefix)/lib/systemd/system/$${u##*/} || exit 1; done
+	install -D -m 644 -t $(DESTDIR)$(prefix)/lib/sysusers.d conf/sysusers.d/selvage.conf
+	install -D -m 644 -t $(DESTDIR)$(prefix)/lib/tmpfiles.d conf/tmpfiles.d/selvage.conf
+	install -d $(etc)/selvage/tls $(etc)/logrotate.d
 	# What is there belongs to whoever wrote it.
-	for f in edge.yaml shield.yaml sites.yaml peers.yaml; do [ -e $(etc)/$$f ] || install -m 644 conf/$$f $(etc)/$$f || exit 1; done
-	[ -e $(etc)/tokens.yaml ] || install -m 600 conf/tokens.yaml $(etc)/tokens.yaml
+	for f in edge.yaml shield.yaml sites.yaml regions.yaml peers.yaml; do \
+	    [ -e $(etc)/selvage/$$f ] || install -m 644 conf/$$f $(etc)/selvage/$$f || exit 1; done
+	[ -e $(etc)/selvage/tokens.yaml ] || install -m 600 conf/tokens.yaml $(etc)/selvage/tokens.yaml
+	[ -e $(etc)/logrotate.d/selvage ] || install -m 644 conf/logrotate.d/selvage $(etc)/logrotate.d/selvage
+
+IMAGE ?= selvage
+BASE  ?= debian:12-slim
+image:                                   ## an image of all programs, by docker or podman; IMAGE=selvage BASE=debian:12-slim
+	tools/image.sh '$(IMAGE)' '$(BASE)'
 
 uninstall:                               ## what install put there, but for the configuration
 	rm -f $(addprefix $(DESTDIR)$(prefix)/sbin/,selvage-edge selvage-shield) $(DESTDIR)$(prefix)/bin/selvage \
 	    $(foreach s,8 5 1,$(addprefix $(DESTDIR)$(prefix)/share/man/man$s/,$(notdir $(man$s)))) \
-	    $(addprefix $(DESTDIR)$(prefix)/lib/systemd/system/,$(notdir $(units_systemd)))
+	    $(addprefix $(DESTDIR)$(prefix)/lib/,$(addprefix systemd/system/,$(notdir $(services))) \
+	    sysusers.d/selvage.conf tmpfiles.d/selvage.conf)
 
 fmt:                                     ## rewrite to the house format
 	clang-format -i $(wildcard lib/*/*.[ch] edge/*.[ch] origin-shield/*.[ch] tools/*/*.[ch] tests/unit/*.[ch] tests/load/*.[ch] tests/fuzz/*.c)
@@ -199,6 +210,6 @@ help:                                    ## this list
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "%-17s %s\n", $$1, $$2}'
 
 .PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
-        check-sanitized conformance asan ubsan tsan fuzz headers layers mutants demo bench load install uninstall fmt clean help
+        check-sanitized conformance asan ubsan tsan fuzz headers layers mutants demo bench load install image uninstall fmt clean help
 .SECONDARY:
 -include $(fuzz_obj:.o=.d) $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(wildcard $(B)/edge/*.d $(B)/origin-shield/*.d)

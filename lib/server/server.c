@@ -26,6 +26,7 @@
 #include "server/journal.h"
 #include "server/kin.h"
 #include "server/listener.h"
+#include "server/notify.h"
 #include "server/peer.h"
 #include "server/tls.h"
 #include "server/worker.h"
@@ -38,6 +39,7 @@ enum {
     DRAIN_LOOK_MS = 50,
     DRAIN_GOAWAY_MS = 2000, /* libh2o says GOAWAY twice, a second apart; then clients leave */
     JOIN_MS = 3000,
+    CLOSE_MS = 10000, /* after the drain: what is queued for the disk is written */
     ERRORS_BYTES_MAX = 64 << 10,
     PATH_BYTES_MAX = 4096,
     PEER_WARN_DAYS = 30,
@@ -63,6 +65,7 @@ struct server {
     bool is_request_started;
     struct conn_quota quota;
     struct snapshot *snapshot; /* a reference; the current one, main thread only */
+    struct notify notify;      /* main thread */
 
     /* Any thread. */
     _Atomic bool is_draining, is_stuck, is_lagging;
@@ -417,6 +420,7 @@ enum err server_new(const struct server_options *opt, struct server **out, struc
     s->opt = *opt;
     s->began_ms = clock_mono_ms();
     s->config = config_ref(opt->config);
+    notify_init(&s->notify);
     e = open_all(s, why);
     if (e != ERR_OK) {
         if (why->n == 0)
@@ -448,6 +452,7 @@ void server_free(struct server *s)
     free(s->drains_file);
     snapshot_unref(s->snapshot);
     config_unref(s->config);
+    notify_release(&s->notify);
     free(s);
 }
 
@@ -554,6 +559,7 @@ static void reload(struct server *s)
     struct buf why;
     enum err e;
 
+    notify_reloading(&s->notify);
     buf_init(&why, ERRORS_BYTES_MAX);
     e = load_again(s, &new, &why);
     if (e == ERR_OK) {
@@ -564,10 +570,13 @@ static void reload(struct server *s)
         watch_peer_certificate(s, new->config);
         metrics_add(METRIC_RELOADS_OK, 1);
         log_info("reload: %s is in force", s->opt.config_file);
+        notify_ready(&s->notify, "serving");
     } else {
         log_lines(LOG_LEVEL_ERROR, "reload", buf_slice(&why));
         metrics_add(METRIC_RELOADS_FAILED, 1);
         log_error("reload: failed (%s); the old configuration stays in force", err_name(e));
+        notify_ready(&s->notify,
+                     "serving; the last reload has failed, the old configuration is in force");
     }
     buf_release(&why);
 }
@@ -608,6 +617,9 @@ static void watch_workers(struct server *s)
 
         is_stuck = is_stuck || now_ms - beat_ms > STUCK_MS;
     }
+    /* nothing but a new process helps a worker that does not come back */
+    if (!is_stuck)
+        notify_alive(&s->notify);
     if (is_stuck == atomic_load_explicit(&s->is_stuck, memory_order_relaxed))
         return;
     if (is_stuck)
@@ -621,7 +633,7 @@ static void watch_workers(struct server *s)
 static void serve(struct server *s)
 {
     for (;;) {
-        int sig = wait_signal(WATCH_MS);
+        int sig = wait_signal(notify_interval_ms(&s->notify, WATCH_MS));
 
         if (sig == SIGTERM || sig == SIGINT)
             return;
@@ -654,6 +666,7 @@ static void drain(struct server *s)
     unsigned connections, requests;
 
     atomic_store_explicit(&s->is_draining, true, memory_order_relaxed);
+    notify_stopping(&s->notify, (int64_t)s->snapshot->config->drain_ms + CLOSE_MS);
     count_open(s, &connections, &requests);
     log_info("draining: %u connections, %u requests open; at most %lld s", connections, requests,
              (long long)s->snapshot->config->drain_ms / 1000);
@@ -705,6 +718,7 @@ int server_run(struct server *s)
         e = start_workers(s);
     if (e == ERR_OK) {
         tell_addresses(s);
+        notify_ready(&s->notify, "serving");
         serve(s);
         drain(s);
     }

@@ -117,6 +117,7 @@ static void *run(void *user)
     struct worker *w = start->worker;
     enum err e;
 
+    pthread_setname_np(pthread_self(), "worker"); /* for top -H and debuggers */
     metrics_thread_start();
     h2o_context_init(&w->ctx, h2o_evloop_create(), &w->conf);
     reactor_h2o_attach(w->reactor, w->ctx.loop);
