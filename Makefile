@@ -163,7 +163,7 @@ layers: | deps-build                     ## who includes whom; fails on what the
 mutants: | deps-test                     ## break each promise; is it noticed?  M=purge picks by name
 	@J=$(J) tools/mutants.sh $(M)
 
-demo: all                                 ## one edge before a real origin, step by step; KEEP=1 stays up
+demo: all                                 ## a fleet before a real origin, step by step; KEEP=1 stays up
 	@B='$(B)' tools/demo.sh
 
 bench: all                                ## server CPU a request beside nginx

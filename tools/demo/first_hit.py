@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """How long after its start a daemon answers: first_hit.py PID LOG CA HOST PATH.
 
-Waits for the port in LOG, asks once over TLS, and prints the milliseconds from the start of process
-PID to the end of the answer, and its Cache-Status.
+Waits for the port in LOG and until its health is ok (it has caught up with the purges of the fleet),
+asks once over TLS, and prints the milliseconds from the start of process PID to the end of the answer,
+and its Cache-Status.
 """
 import http.client
 import re
@@ -34,6 +35,13 @@ def port_in(log):
     sys.exit(f"no port in {log} after {WAIT_S} s")
 
 
+def ask(client, path):
+    client.request("GET", path)
+    answer = client.getresponse()
+    answer.read()
+    return answer
+
+
 def main():
     pid, log, ca, host, path = sys.argv[1:]
     start = started_s(pid)
@@ -41,9 +49,12 @@ def main():
     plain = socket.create_connection(("127.0.0.1", port_in(log)), timeout=WAIT_S)
     client = http.client.HTTPConnection(host)
     client.sock = context.wrap_socket(plain, server_hostname=host)
-    client.request("GET", path)
-    answer = client.getresponse()
-    answer.read()
+    deadline = time.monotonic() + WAIT_S
+    while ask(client, "/.well-known/selvage/health").status != 200:
+        if time.monotonic() > deadline:
+            sys.exit(f"not healthy after {WAIT_S} s")
+        time.sleep(0.002)
+    answer = ask(client, path)
     ms = 1000 * (time.clock_gettime(time.CLOCK_BOOTTIME) - start)
     print(f"{ms:.0f} {answer.getheader('cache-status')}")
 
