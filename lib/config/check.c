@@ -107,6 +107,8 @@ static void check_listen(struct config_loader *l, const struct config *c)
 
         if (a->certificates != NULL && a->redirect)
             ERROR_AT(l, &a->redirect, "goes with a plain address; remove tls, or redirect");
+        if (a->redirect_port != 0 && !a->redirect)
+            ERROR_AT(l, &a->redirect_port, "goes with redirect: https; add that, or remove this");
         if (!l->is_alone)
             check_certificates(l, &a->certificates);
         if (a->address == NULL || slice_ends_with(slice_of(a->address), SLICE(":0")))

@@ -33,6 +33,7 @@ struct config_listen {
     char *certificates; /* tls.certificates: a PEM file, or a directory of NAME.pem (chain and key) or NAME.crt + NAME.key; NULL: no TLS.  With peers: certificate, peer.certificate */
     int peers;          /* enum config_peers; all listeners of a shield have it, those of an edge never */
     bool redirect;      /* redirect: https */
+    uint64_t redirect_port; /* where clients are sent; 0: to the port of an address with TLS */
 };
 
 enum config_switch { CONFIG_SWITCH_UNSET, CONFIG_OFF, CONFIG_ON };

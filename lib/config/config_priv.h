@@ -174,7 +174,7 @@ void *config__alloc(struct config_loader *l, size_t count, size_t each);
 
 extern const struct config_key config__edge_keys[], config__sites_keys[], config__tokens_keys[],
     config__cli_keys[], config__peers_keys[];
-extern const struct config_key config__geo_keys[], config__geo_redirect_keys[]; /* geo.c */
+extern const struct config_key config__geo_keys[], config__geo_redirect_keys[], config__regions_keys[]; /* geo.c */
 extern const struct config_key config__query_names_key; /* query.drop as a list */
 extern const struct config_key config__shield_group_key; /* one of upstream.shields */
 

@@ -119,7 +119,7 @@ static const struct config_key region_keys[] = {
      .means = "yes: no client is sent there; default: no"},
     {.name = NULL}};
 
-static const struct config_key regions_keys[] = {
+const struct config_key config__regions_keys[] = {
     {"regions", CONFIG_LIST, .is_required = true, .offset = offsetof(struct config, regions),
      .count_offset = offsetof(struct config, regions_count),
      .item_bytes = sizeof(struct config_region), .min = 1, .max = REGIONS_MAX,
@@ -137,7 +137,7 @@ static void load_regions(struct config_loader *l, const struct config_node *n, v
         return;
     root = config__read_file(l, c->regions_file, n);
     if (root != NULL)
-        config__load_block(l, root, regions_keys, c);
+        config__load_block(l, root, config__regions_keys, c);
 }
 
 const struct config_key config__geo_keys[] = {

@@ -282,6 +282,10 @@ static const struct config_key listen_keys[] = {
      .means = "HTTP/2 and HTTP/1.1 over TLS; default: plain HTTP/1.1"},
     {"redirect", CONFIG_BOOL, AT(config_listen, redirect), .words = https_word,
      .means = "https: everything is redirected there; default: no"},
+    {"redirect_port", CONFIG_COUNT, AT(config_listen, redirect_port), .min = 1, .max = 65535,
+     .means =
+         "the port where clients find it, such as 443 before a container that listens on 8443; "
+         "default: the port of an address with tls"},
     {"peers", CONFIG_WORD, AT(config_listen, peers), .words = peers,
      .means = "a shield's listener, for edges: certificate (TLS, with that of peer), or secret "
               "(plain, on a private net); default: for clients"},

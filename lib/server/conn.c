@@ -71,7 +71,8 @@ static void on_close(void *data)
     conn_unref(c);
 }
 
-enum err conn_new(struct worker *w, h2o_socket_t *sock, enum conn_kind kind, uint16_t port)
+enum err conn_new(struct worker *w, h2o_socket_t *sock, enum conn_kind kind, uint16_t port,
+                  uint16_t https_port)
 {
     struct conn *c = calloc(1, sizeof(*c));
 
@@ -81,6 +82,7 @@ enum err conn_new(struct worker *w, h2o_socket_t *sock, enum conn_kind kind, uin
     c->sock = sock;
     c->kind = kind;
     c->port = port;
+    c->https_port = https_port;
     c->snapshot = snapshot_ref(w->snapshot);
     c->refs = 1;
     c->linger_fd = -1;

@@ -15,7 +15,7 @@
  * caller.  ERR_NOMEM. It ends by itself when the socket has closed and its requests have died.
  */
 NODISCARD enum err conn_new(struct worker *w, h2o_socket_t *sock, enum conn_kind kind,
-                            uint16_t port);
+                            uint16_t port, uint16_t https_port);
 
 /* The connection of a TLS handshake that runs now; NULL when the socket is none of a worker's. */
 struct conn *conn_of_ssl(const SSL *ssl);

@@ -150,6 +150,7 @@ static enum err bind_listen(const struct config_listen *listen, struct listener 
         l->address = listen->address;
         l->kind = kind_of(listen);
         l->port = port_of(&sa);
+        l->https_port = (uint16_t)listen->redirect_port;
         l->fd = bind_fd(&sa, bytes, true);
         if (l->fd < 0)
             e = ERR_IO;
@@ -203,7 +204,7 @@ static bool accept_one(struct listener *l)
 
     if (sock == NULL)
         return false;
-    if (conn_new(l->worker, sock, l->kind, l->port) != ERR_OK) {
+    if (conn_new(l->worker, sock, l->kind, l->port, l->https_port) != ERR_OK) {
         h2o_socket_close(sock);
         return true;
     }

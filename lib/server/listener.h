@@ -19,7 +19,8 @@ struct listener {
     int fd;              /* owned until listener_start(), then by `sock`; -1: none */
     const char *address; /* borrowed from the configuration that it was bound with */
     enum conn_kind kind;
-    uint16_t port; /* the real one, when the address said 0 */
+    uint16_t port;       /* the real one, when the address said 0 */
+    uint16_t https_port; /* CONN_REDIRECT: where its clients are sent; 0: nothing was written */
 
     /* Of the worker's thread. */
     struct worker *worker;

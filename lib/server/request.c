@@ -275,12 +275,13 @@ static void answer_health(struct server_request *r)
     response_local(r, &answers[server_health(r->worker->server)]);
 }
 
-/* The HTTPS listener that clients of port 80 are sent to; 0: there is none. */
-static uint16_t https_port(const struct worker *w)
+/* Where clients of port 80 are sent: as written, or to a listener of ours; 0: there is none. */
+static uint16_t https_port(const struct conn *c)
 {
-    uint16_t port = 0;
+    const struct worker *w = c->worker;
+    uint16_t port = c->https_port;
 
-    for (size_t i = 0; i < w->listeners_count; i++)
+    for (size_t i = 0; c->https_port == 0 && i < w->listeners_count; i++)
         if (w->listeners[i].kind == CONN_TLS && (port == 0 || w->listeners[i].port == HTTPS_PORT))
             port = w->listeners[i].port;
     return port;
@@ -290,7 +291,7 @@ static uint16_t https_port(const struct worker *w)
 static void redirect(struct server_request *r, struct slice host)
 {
     struct slice target = target_of(r);
-    uint16_t port = https_port(r->worker);
+    uint16_t port = https_port(r->conn);
     bool is_safe = r->is_head || slice_eq(method_of(r), SLICE("GET"));
     size_t room = host.n + target.n + 32;
     char *url = h2o_mem_alloc_pool(&r->req->pool, room);

@@ -470,6 +470,7 @@ static bool listens_differ(const struct config *a, const struct config *b)
     for (size_t i = 0; !differ && i < a->listen_count; i++)
         differ = !same(a->listen[i].address, b->listen[i].address) ||
                  a->listen[i].redirect != b->listen[i].redirect ||
+                 a->listen[i].redirect_port != b->listen[i].redirect_port ||
                  a->listen[i].peers != b->listen[i].peers ||
                  (a->listen[i].certificates == NULL) != (b->listen[i].certificates == NULL);
     return differ;

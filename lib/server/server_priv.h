@@ -117,6 +117,7 @@ struct conn {
     bool is_h2;
     bool is_shut;              /* conn_shut() was called: nothing is counted against it any more */
     uint16_t port;             /* of the listener */
+    uint16_t https_port;       /* as the listener's */
     struct snapshot *snapshot; /* keeps `cert` alive */
     const struct tls_cert *cert; /* chosen in the handshake; NULL without TLS */
     struct peer *peer;           /* owned; CONN_PEER: whose certificate was shown; NULL: none */

@@ -1,4 +1,5 @@
 """What `make install` puts into place, and what a service manager does with it."""
+import os
 import re
 import shutil
 import subprocess
@@ -12,8 +13,13 @@ from testenv.wait import seconds, until
 PREFIX = "/usr"  # not the default: what knows the prefix must have been told
 
 
+# A make above us has words for its own children.
+ENVIRONMENT = {n: v for n, v in os.environ.items() if n not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")}
+
+
 def run(*words, **more):
-    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=seconds(60), check=False, **more)
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=seconds(60), check=False,
+                          **{"env": ENVIRONMENT, **more})
 
 
 def install(destination, prefix=PREFIX, goal="install"):

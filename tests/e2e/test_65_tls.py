@@ -99,6 +99,18 @@ def test_port_80_redirects(edge, host):
         assert r.field("location").endswith("/a/%20b?c=d")
 
 
+def test_port_80_redirects_to_the_port_that_clients_see(make_edge, origin):
+    edge = make_edge(origin)
+    where = {}
+    for port in (None, 443, 8443):
+        edge.redirect = {"redirect_port": port} if port else {}
+        edge.restart()
+        with H1(edge.redirect_port, None, "www.test") as c:
+            where[port] = c.request("/a?b=c").field("location")
+    assert where == {None: f"https://www.test:{edge.port}/a?b=c", 443: "https://www.test/a?b=c",
+                     8443: "https://www.test:8443/a?b=c"}
+
+
 def test_hsts(make_edge, origin):
     origin.page("/", b"x")
     edge = make_edge(origin, site={"hsts": "1y"})

@@ -278,17 +278,88 @@ static void assert_shown(const char *text, const struct config_key *keys)
 static void test_every_key_is_in_an_example(void **state)
 {
     char *node = examples_of_a_node(), *sites = example("sites.yaml"),
-         *tokens = example("tokens.yaml"), *peers = example("peers.yaml");
+         *tokens = example("tokens.yaml"), *peers = example("peers.yaml"),
+         *regions = example("regions.yaml");
 
     (void)state;
     assert_shown(node, config__edge_keys);
     assert_shown(sites, config__sites_keys);
     assert_shown(tokens, config__tokens_keys);
     assert_shown(peers, config__peers_keys);
+    assert_shown(regions, config__regions_keys);
+    free(regions);
     free(peers);
     free(node);
     free(sites);
     free(tokens);
+}
+
+/*
+ * The first cells of README's tables, or what the manual lists as keys: `begins` begins a line of
+ * those, and the cell ends at `ends`.  The caller owns it.
+ */
+static char *keys_in(const char *file, const char *begins, char ends)
+{
+    char *text = NULL, *save = NULL;
+    struct buf b;
+    size_t n;
+
+    if (file_read_all(file, BYTES_MAX, &text, &n) != ERR_OK)
+        fail_msg("%s cannot be read; run the test at the root of the tree", file);
+    buf_init(&b, BYTES_MAX);
+    for (char *line = strtok_r(text, "\n", &save); line != NULL;
+         line = strtok_r(NULL, "\n", &save)) {
+        if (strncmp(line, begins, strlen(begins)) != 0)
+            continue;
+        line += strlen(begins);
+        buf_addf(&b, " %.*s ", (int)strcspn(line, (char[]){ends, '\0'}), line);
+    }
+    buf_add_char(&b, '\0');
+    assert_false(b.failed);
+    free(text);
+    return b.p;
+}
+
+static bool has_word(const char *text, const char *word)
+{
+    static const char of_words[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
+    size_t n = strlen(word);
+
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at += n)
+        if (strchr(of_words, at[-1]) == NULL && strchr(of_words, at[n]) == NULL)
+            return true;
+    return false;
+}
+
+static void assert_told(const char *file, const char *text, const struct config_key *keys)
+{
+    for (const struct config_key *k = keys; k->name != NULL; k++) {
+        if (k->kind == CONFIG_LATER)
+            continue;
+        if (k->inside != NULL)
+            assert_told(file, text, k->inside);
+        else if (!has_word(text, k->name))
+            fail_msg("key '%s' is not told of in %s", k->name, file);
+    }
+}
+
+static void test_every_key_is_in_readme_and_manual(void **state)
+{
+    static const struct {
+        const char *file, *begins;
+        char ends;
+    } place[] = {{"README.md", "| `", '|'}, {"edge/selvage-edge.yaml.5", ".It Cm ", '\0'}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(place) / sizeof(place[0]); i++) {
+        char *text = keys_in(place[i].file, place[i].begins, place[i].ends);
+
+        assert_told(place[i].file, text, config__edge_keys);
+        assert_told(place[i].file, text, config__sites_keys);
+        assert_told(place[i].file, text, config__tokens_keys);
+        assert_told(place[i].file, text, config__regions_keys);
+        free(text);
+    }
 }
 
 int main(void)
@@ -301,6 +372,7 @@ int main(void)
         TEST(test_the_secrets_of_the_example_are_refused),
         TEST(test_what_is_called_a_default_is_one),
         TEST(test_every_key_is_in_an_example),
+        TEST(test_every_key_is_in_readme_and_manual),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

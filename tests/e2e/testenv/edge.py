@@ -61,6 +61,7 @@ class Edge:
         self.config = {"store": {"directory": str(self.store), "size": "256MiB", **config.pop("store", {})},
                        "workers": 2, "drain": "5s", "logs": {"access": str(self.directory / "access.log")}, **config}
         self.program = BUILD / self.PROGRAM
+        self.redirect = {}  # more keys of the address that redirects
         self.process = None
         self.starts = 0
         self.ended_well = True  # the last process; kill() makes it unimportant
@@ -79,7 +80,7 @@ class Edge:
         listen = [{"address": f"127.0.0.1:{self.plain_port}"}]
         if self.authority is not None:
             listen += [{"address": f"127.0.0.1:{self.port}", "tls": {"certificates": str(self.tls_directory)}},
-                       {"address": f"127.0.0.1:{self.redirect_port}", "redirect": "https"}]
+                       {"address": f"127.0.0.1:{self.redirect_port}", "redirect": "https", **self.redirect}]
         admin = {"listen": f"127.0.0.1:{self.admin_port}"}
         if self.tokens:
             path = self.directory / "tokens.yaml"
