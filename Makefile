@@ -160,6 +160,9 @@ layers: | deps-build                     ## who includes whom; fails on what the
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' tools/layers.sh
 	@CC='$(CC)' tools/layers_test.sh
 
+lint:                                    ## scripts, manual pages: shellcheck, mandoc, pyflakes, where they are installed
+	@tools/lint.sh
+
 mutants: | deps-test                     ## break each promise; is it noticed?  M=purge picks by name
 	@J=$(J) tools/mutants.sh $(M)
 
@@ -210,6 +213,6 @@ help:                                    ## this list
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '\t' '{printf "%-17s %s\n", $$1, $$2}'
 
 .PHONY: all deps deps-build deps-test deps-fuzz check check-long check-unit check-replay check-e2e \
-        check-sanitized conformance asan ubsan tsan fuzz headers layers mutants demo bench load install image uninstall fmt clean help
+        check-sanitized conformance asan ubsan tsan fuzz headers layers lint mutants demo bench load install image uninstall fmt clean help
 .SECONDARY:
 -include $(fuzz_obj:.o=.d) $(lib_obj:.o=.d) $(units:=.d) $(replays:=.d) $(helpers:%.c=$(B)/%.d) $(cli_obj:.o=.d) $(wildcard $(B)/edge/*.d $(B)/origin-shield/*.d)

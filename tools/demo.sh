@@ -611,7 +611,7 @@ traffic() {
         for c in $CITIES; do
             n=$((n + 1))
             target=/favicon.svg
-            [ $((n % 2)) = 0 ] || target=/favicon.svg?n=$n
+            [ $((n % 2)) = 0 ] || target="/favicon.svg?n=$n"
             curl -o /dev/null -w '%{response_code}\n' "https://$c.$HOST:${port[$c]}$target"
         done
     done >"$dir/statuses" 2>>"$dir/traffic.log"
