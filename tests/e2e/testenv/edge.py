@@ -60,7 +60,7 @@ class Edge:
         config = dict(config or {})
         self.config = {"store": {"directory": str(self.store), "size": "256MiB", **config.pop("store", {})},
                        "workers": 2, "drain": "5s", "logs": {"access": str(self.directory / "access.log")}, **config}
-        self.program = BUILD / self.PROGRAM
+        self.program = None  # where it is, if not among what was built
         self.redirect = {}  # more keys of the address that redirects
         self.process = None
         self.starts = 0
@@ -103,7 +103,7 @@ class Edge:
     def launch(self):
         """Start the process, and wait for nothing."""
         self.starts += 1
-        command = [*self.wrapper, str(self.program), "--config", str(self.file)]
+        command = [*self.wrapper, str(self.program or BUILD / self.PROGRAM), "--config", str(self.file)]
         if SANITIZED:
             command.append("--debug")  # what is not dumpable LeakSanitizer cannot look at
         with open(self.error_log, "wb") as err, open(self.directory / "out.log", "ab") as out:
