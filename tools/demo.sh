@@ -23,7 +23,7 @@ CITIES='fra sin iad' # where edges are; the first is the one that most steps ask
 declare -A CITY=([fra]=Frankfurt [sin]=Singapore [iad]=Ashburn)
 declare -A PLACE=([fra]=127.1.0.1 [sin]=127.2.0.1 [iad]=127.3.0.1) # an address in it
 PACKAGES=build/demo # packages that this machine does not have are unpacked there
-WAIT_S=20           # for a state to come about, on a busy machine
+WAIT_S=60           # for a state to come about, on a busy machine
 
 dir='' work='' origin_pid='' events_pid='' load_pid='' drop_fd=''
 declare -A pid=() port=() admin=() # of the daemons: shield, and each city's edge
@@ -637,13 +637,13 @@ show_dead_shield() {
     : >"$dir/statuses"
     traffic {drop_fd}>&- &
     load_pid=$!
-    wait_for 'the first answers' has_served 30
+    wait_for 'the first answers' has_served 15
     command_line "kill -9 ${pid[shield]}  # selvage-shield"
     stop KILL "${pid[shield]}"
     unset "pid[shield]"
     local at
     at=$(served)
-    wait_for 'answers without the shield' has_served $((at + 60))
+    wait_for 'answers without the shield' has_served $((at + 30))
     claim "$(($(served) - at)) answers without the shield: all of them 200" all_served
     command_line "selvage-shield --config $dir/shield.yaml"
     start shield
