@@ -73,6 +73,7 @@
 
 /* Towards a shield, which itself waits LIMIT_FIRST_BYTE_MS for the origin. */
 #define LIMIT_SHIELD_FIRST_BYTE_MS 35000
+#define LIMIT_SHIELD_MARGIN_MS     5000 /* what a site gives its origin is given to the shield, and this */
 #define LIMIT_SHIELD_CONNECTIONS  256 /* of this node, to one shield */
 #define LIMIT_SHIELD_QUEUE        1024
 #define LIMIT_DIRECT_PART         4 /* going direct, an edge takes this part of origin.connections */

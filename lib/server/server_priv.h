@@ -48,6 +48,7 @@ struct snapshot_origin {
     struct slice host_header;       /* p == NULL: the client's host */
     struct slice secret;            /* for shields of a private net; p == NULL: none */
     struct slice sites_hash;        /* of the snapshot: for shields, to compare */
+    int64_t shield_first_byte_ms, shield_idle_ms; /* a shield waits so long for this origin */
     bool may_go_direct;             /* past the shields */
 };
 

@@ -108,6 +108,8 @@ static enum err make_target(const struct snapshot *s, const struct config_site *
     out->secret = slice_of(all->peer.secret);
     out->sites_hash = (struct slice){s->sites_hash, SITES_HASH_BYTES};
     out->may_go_direct = all->direct;
+    out->shield_first_byte_ms = (int64_t)o->first_byte_ms + LIMIT_SHIELD_MARGIN_MS;
+    out->shield_idle_ms = (int64_t)o->idle_ms + LIMIT_SHIELD_MARGIN_MS;
     if (e == ERR_INVALID)
         buf_addf(why,
                  "site %s: origin.servers: one of them is no URL of the form http(s)://HOST[:PORT]",

@@ -72,18 +72,31 @@ static void fail(struct upstream_fetch *f, enum upstream_failure failure, const 
 
 /* Time.  One timer, which is moved only when it would fire too late. */
 
+/* A shield waits for its origin as the site says; to give up before it does helps nobody. */
+static int64_t patience_ms(const struct upstream_fetch *f, int64_t of_target, int64_t of_peer)
+{
+    return f->target->is_peer && of_peer > of_target ? of_peer : of_target;
+}
+
+static int64_t first_byte_ms(const struct upstream_fetch *f)
+{
+    return patience_ms(f, f->target->first_byte_ms, f->peer_first_byte_ms);
+}
+
 static int64_t due_ms(const struct upstream_fetch *f)
 {
     switch (f->state) {
     case FETCH_WAITING:
-        return f->started_ms + f->target->first_byte_ms;
+        return f->started_ms + first_byte_ms(f);
     case FETCH_STARTING:
     case FETCH_RUNNING:
         if (f->is_paused)
             return INT64_MAX;
         if (f->has_head)
-            return f->moved_ms + (f->is_stream ? LIMIT_STREAM_IDLE_MS : f->target->idle_ms);
-        return f->sent_ms != 0 ? f->sent_ms + f->target->first_byte_ms
+            return f->moved_ms + (f->is_stream
+                                      ? LIMIT_STREAM_IDLE_MS
+                                      : patience_ms(f, f->target->idle_ms, f->peer_idle_ms));
+        return f->sent_ms != 0 ? f->sent_ms + first_byte_ms(f)
                                : f->started_ms + f->target->connect_ms;
     case FETCH_SPARE:
     case FETCH_FAILING:
@@ -674,8 +687,8 @@ static void on_time(void *user)
     if (!f->has_head && uploaded > f->uploaded) { /* it is still taking the request */
         f->uploaded = uploaded;
         f->moved_ms = now_ms(f);
-        f->timer_due_ms = f->moved_ms + f->target->first_byte_ms;
-        reactor_timer_start(f->upstream->reactor, &f->timer, f->target->first_byte_ms);
+        f->timer_due_ms = f->moved_ms + first_byte_ms(f);
+        reactor_timer_start(f->upstream->reactor, &f->timer, first_byte_ms(f));
         return;
     }
     if (is_for_breaker(f, UPSTREAM_FAILED_TIMEOUT))

@@ -180,6 +180,8 @@ enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_
     f->is_head = slice_eq(rq->method, SLICE("HEAD"));
     f->has_body = rq->has_body;
     f->is_stream = rq->stream;
+    f->peer_first_byte_ms = rq->peer_first_byte_ms;
+    f->peer_idle_ms = rq->peer_idle_ms;
     f->is_idempotent = rq->is_idempotent;
     f->method = arena_text(&f->arena, rq->method);
     f->request_target = arena_text(&f->arena, rq->request_target);

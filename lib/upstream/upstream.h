@@ -144,7 +144,10 @@ struct upstream_request { /* borrowed for the call */
         *fields; /* all that goes out but Host, Content-Length and Connection */
     const struct http_fields *peer_fields, *origin_fields; /* and these, by what the target is;
                                                               NULL: none */
-    struct slice body;                                     /* copied */
+    /* What a peer that is asked for this waits for itself: it is given at least so long.  0: what
+     * its target says. */
+    int64_t peer_first_byte_ms, peer_idle_ms;
+    struct slice body;  /* copied */
     bool has_body;      /* also an empty one: then Content-Length: 0 */
     bool stream;        /* no idle limit under LIMIT_STREAM_IDLE_MS */
     bool is_idempotent; /* may be sent again when the connection ends without a byte */

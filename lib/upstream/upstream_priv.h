@@ -224,6 +224,7 @@ struct upstream_fetch {
     char *body;                                     /* owned */
     size_t body_bytes;
     bool has_body, is_head, is_stream, is_idempotent;
+    int64_t peer_first_byte_ms, peer_idle_ms;
 
     /* The attempt. */
     struct upstream_server *server;

@@ -1,7 +1,7 @@
 """A shield, three edges and a crowd: one request at the origin, receipts of purges, ten minutes without an owner.
 
-The drivers are programs of tests/load (`make load`).  SELVAGE_STORM_ROUNDS=2 and SELVAGE_OWNER_DEAD_S=120 are short
-forms for trying by hand.
+The drivers are programs of tests/load (`make load`).  SELVAGE_STORM_ROUNDS=2,
+SELVAGE_STORM_CLIENTS=300 and SELVAGE_OWNER_DEAD_S=120 are short forms for trying by hand.
 """
 import contextlib
 import os
@@ -24,6 +24,7 @@ PURGES = 300
 RECEIPT_MS = 150
 OBJECTS = 1000
 ROUNDS = int(os.environ.get("SELVAGE_STORM_ROUNDS", "20"))
+CLIENTS = int(os.environ.get("SELVAGE_STORM_CLIENTS", "1000"))
 OWNER_DEAD_S = int(os.environ.get("SELVAGE_OWNER_DEAD_S", "600"))
 GRACE_S = 60
 
@@ -81,9 +82,11 @@ def hits(crowd, *words):
 def test_a_thousand_clients_over_three_edges_on_one_cold_object(make_crowd):
     """Twenty times: one request at the origin, which stops in the middle until everybody has half of the body."""
     crowd = make_crowd()
-    done = subprocess.run([str(w) for w in (BUILD / "tests/load/storm", *crowd.words, "--rounds", ROUNDS, "--pid", ",".join(
-        str(n.pid) for n in (*crowd.edges, crowd.shield)))], text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, timeout=seconds(2900), check=False, stdin=subprocess.DEVNULL)
+    pids = ",".join(str(n.pid) for n in (*crowd.edges, crowd.shield))
+    words = [*crowd.words, "--pid", pids, "--rounds", ROUNDS, "--clients", CLIENTS, "--slow", CLIENTS // 10,
+             "--leave", CLIENTS // 10]
+    done = subprocess.run([BUILD / "tests/load/storm", *map(str, words)], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=seconds(2900), check=False, stdin=subprocess.DEVNULL)
     print(done.stdout)
     assert done.returncode == 0, done.stdout
 

@@ -49,6 +49,32 @@ static void test_silence_before_and_in_the_head(void **state)
     }
 }
 
+/* A shield waits for its origin as long as the site says, whatever others wait for a shield. */
+static void test_a_peer_is_given_the_time_that_it_takes_itself(void **state)
+{
+    static const char *const row[] = {"", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct upstream_request rq;
+        struct client c = {0};
+        int64_t began_ms, took_ms;
+
+        world_start(serve_then_hang, (void *)(uintptr_t)row[i % 2]);
+        world.opt.first_byte_ms = world.opt.idle_ms = SHORT_MS;
+        world.opt.is_peer = i < 2;
+        rq = get_request("/");
+        rq.peer_first_byte_ms = rq.peer_idle_ms = 4 * SHORT_MS;
+        began_ms = clock_mono_ms();
+        ask(&c, rq);
+        must_be(&c, UPSTREAM_FAILED_TIMEOUT);
+        took_ms = clock_mono_ms() - began_ms;
+        assert_true(took_ms >= (i < 2 ? 4 : 1) * SHORT_MS - 10);
+        client_release(&c);
+        world_stop();
+    }
+}
+
 static void test_silence_in_the_body(void **state)
 {
     static const char *const row[] = {
@@ -381,6 +407,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_silence_before_and_in_the_head),
+        cmocka_unit_test(test_a_peer_is_given_the_time_that_it_takes_itself),
         cmocka_unit_test(test_silence_in_the_body),
         cmocka_unit_test(test_a_head_that_drips_is_cut),
         cmocka_unit_test(test_a_body_that_moves_lives_on),
