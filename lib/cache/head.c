@@ -163,11 +163,12 @@ bool head_agrees(const struct http_fields *stored, uint64_t body_bytes, const st
     struct slice etag = http_fields_value(update, SLICE("etag"));
     struct slice modified = http_fields_value(update, SLICE("last-modified"));
     struct slice length = http_fields_value(update, SLICE("content-length"));
+    struct slice ours = http_fields_value(stored, SLICE("last-modified"));
     uint64_t n;
 
     if (etag.p != NULL && !etag_equal_weak(etag, http_fields_value(stored, SLICE("etag"))))
         return false;
-    if (modified.p != NULL && !slice_eq(modified, http_fields_value(stored, SLICE("last-modified"))))
+    if (modified.p != NULL && (ours.p == NULL || !slice_eq(modified, ours))) /* none is not an empty one */
         return false;
     return length.p == NULL || (slice_to_u64(length, &n) && n == body_bytes);
 }

@@ -346,12 +346,14 @@ static void test_of_what_a_head_speaks(void **state)
         {"content-length", "6", false}, {"content-length", "five", false},
         {"x-other", "y", true},
     };
-    struct http_fields stored = {0}, none = {0};
+    struct http_fields stored = {0}, none = {0}, empty = {0};
 
     (void)state;
     add(&stored, "etag", "\"a\"");
     add(&stored, "last-modified", "x");
     assert_true(head_agrees(&stored, 5, &none));
+    add(&empty, "last-modified", "");
+    assert_false(head_agrees(&none, 5, &empty));
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         struct http_fields u = {0};
 
