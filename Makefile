@@ -19,7 +19,7 @@ V        ?= 0
 Q        := $(if $(filter 1,$V),,@)
 
 # Folders of lib/ that are built; `make LIB_DIRS="base http" check-unit` builds a part of the house.
-LIB_DIRS ?= base http table store purge site geo cache upstream config admin server
+LIB_DIRS ?= base http table store purge release site geo cache upstream config admin server
 lib_src  := $(foreach d,$(LIB_DIRS),$(wildcard lib/$d/*.c))
 lib_obj  := $(lib_src:%.c=$(B)/%.o)
 T        ?=

@@ -26,6 +26,12 @@ struct digest_128 digest_128_secret(const struct digest_secret *secret, struct s
 
 void digest_sha256(struct slice s, unsigned char out[DIGEST_SHA256_BYTES]);
 
+/* SHA-256 of what comes in pieces.  NULL when out of memory; end() frees it, `out` NULL: unread. */
+struct digest_run;
+struct digest_run *digest_run_new(void);
+void digest_run_add(struct digest_run *r, struct slice s);
+void digest_run_end(struct digest_run *r, unsigned char out[DIGEST_SHA256_BYTES]); /* NULL is fine */
+
 /* Takes as long for equal as for different ones of the same length. */
 bool digest_equal(struct slice a, struct slice b);
 

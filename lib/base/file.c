@@ -98,24 +98,31 @@ static bool write_all(int fd, struct slice bytes)
     return true;
 }
 
+enum err file_sync_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok;
+
+    if (fd < 0)
+        return ERR_IO;
+    ok = fsync(fd) == 0;
+    close_quietly(fd);
+    return ok ? ERR_OK : ERR_IO;
+}
+
 /* A name is on the disk only once the directory that holds it is. */
 static enum err sync_parent(const char *path)
 {
     const char *slash = strrchr(path, '/');
     size_t n = slash == NULL ? 1 : slash == path ? 1 : (size_t)(slash - path);
     char *dir = strndup(slash == NULL ? "." : path, n);
-    bool ok;
-    int fd;
+    enum err e;
 
     if (dir == NULL)
         return ERR_NOMEM;
-    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    e = file_sync_dir(dir);
     free(dir);
-    if (fd < 0)
-        return ERR_IO;
-    ok = fsync(fd) == 0;
-    close_quietly(fd);
-    return ok ? ERR_OK : ERR_IO;
+    return e;
 }
 
 enum err file_write_atomic(const char *path, struct slice bytes)

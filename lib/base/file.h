@@ -34,4 +34,8 @@ NODISCARD enum err file_write_atomic(const char *path, struct slice bytes);
  */
 NODISCARD enum err file_make_dir(const char *path);
 
+/* What was made or renamed in the directory is on the disk, names and all.  ERR_IO: errno says why.
+ */
+NODISCARD enum err file_sync_dir(const char *path);
+
 #endif

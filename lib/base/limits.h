@@ -102,6 +102,17 @@
 #define LIMIT_JOURNAL_HEARTBEAT_MS 1000
 #define LIMIT_CTL_MAP_BYTES       (1ull * GIB)
 
+/* Releases. */
+#define LIMIT_FILES_BYTES         (10ull * GIB) /* default of store.files */
+#define LIMIT_FILES_HASHED_S      (365 * 86400) /* default of files_lifetime.hashed */
+#define LIMIT_FILES_USE_PERCENT   90 /* of the map, for contents: switching must go on when it is full */
+#define LIMIT_RELEASE_FILES       100000u /* its manifest is held in memory */
+#define LIMIT_RELEASE_FILE_BYTES  GIB
+#define LIMIT_RELEASE_PATH_BYTES  1024u
+#define LIMIT_MANIFEST_BYTES      (16ull * MIB)
+#define LIMIT_RELEASES            1000 /* of a site */
+#define LIMIT_LOOSE_MS            86400000 /* contents that no release has come to use are removed after that */
+
 /* Geo. */
 #define LIMIT_GEO_FILE_BYTES      (1 << 30) /* each is held in memory; the largest free one has 71 MB */
 #define LIMIT_GEO_REDIRECT_BYTES  MIB /* default of geo_redirect.min_size: less is gone before a handshake */
