@@ -127,12 +127,11 @@ static enum http_range_result range_of(const struct cache_exchange *x, const str
     size_t count = 0;
     enum http_range_result result;
 
-    if (!x->facts.has_range || x->facts.method != METHOD_GET || m->bytes == CACHE_BYTES_UNKNOWN)
+    if (!x->asks_range || x->facts.method != METHOD_GET || m->bytes == CACHE_BYTES_UNKNOWN)
         return HTTP_RANGE_IGNORE;
-    if (!http_if_range_holds(x->rq.fields, v, now_s))
+    if (!http_if_range_holds(x->asked, v, now_s))
         return HTTP_RANGE_IGNORE;
-    result =
-        http_range_parse(http_fields_value(x->rq.fields, SLICE("range")), m->bytes, range, &count);
+    result = http_range_parse(http_fields_value(x->asked, SLICE("range")), m->bytes, range, &count);
     if (result == HTTP_RANGE_OK && count != 1)
         return HTTP_RANGE_IGNORE;
     if (result == HTTP_RANGE_OK)
@@ -180,8 +179,8 @@ static bool may_be_pulled(struct cache_exchange *x)
 {
     if (x->source == BODY_INLINE)
         return true;
-    return x->source == BODY_OBJECT && x->end - x->at <= LIMIT_PULLED_BYTES &&
-           store_is_resident(x->worker->reader, x->lookup.hit.objid, x->at, x->end - x->at);
+    return (x->source == BODY_OBJECT || x->source == BODY_FILE) &&
+           x->end - x->at <= LIMIT_PULLED_BYTES && body_is_resident(x);
 }
 
 /* The whole, or from first to last of it. */
@@ -219,8 +218,8 @@ static void answer_body(struct cache_exchange *x, struct cache_answer *a, const 
 /* Anything that depends on validators or the length: most requests ask for nothing of the kind. */
 static bool has_condition(const struct cache_exchange *x)
 {
-    return x->facts.has_range || http_fields_find(x->rq.fields, SLICE("if-none-match")) != NULL ||
-           http_fields_find(x->rq.fields, SLICE("if-modified-since")) != NULL;
+    return x->asks_range || http_fields_find(x->asked, SLICE("if-none-match")) != NULL ||
+           http_fields_find(x->asked, SLICE("if-modified-since")) != NULL;
 }
 
 static void answer(struct cache_exchange *x, struct cache_answer *a, const struct material *m,
@@ -235,7 +234,7 @@ static void answer(struct cache_exchange *x, struct cache_answer *a, const struc
         return;
     }
     v = validators_of(m, now_s);
-    if (http_condition_evaluate(x->rq.fields, &v, now_s) == HTTP_CONDITION_NOT_MODIFIED) {
+    if (http_condition_evaluate(x->asked, &v, now_s) == HTTP_CONDITION_NOT_MODIFIED) {
         answer_not_modified(x, a, m);
         return;
     }
@@ -250,6 +249,27 @@ static void answer(struct cache_exchange *x, struct cache_answer *a, const struc
         answer_body(x, a, m, NULL);
         break;
     }
+}
+
+/* What a client learns of a file is what its release says, wherever the content is from. */
+static void use_file_head(struct cache_exchange *x, struct cache_answer *a, struct material *m)
+{
+    m->head = &x->file_head;
+    m->as_it_is = false;
+    m->date_s = a->date_s = -1;
+    a->age_s = -1;
+}
+
+bool answer_is_not_modified(struct cache_exchange *x, const struct head *h)
+{
+    struct material m = {.head = h, .date_s = -1};
+    int64_t now_s = clock_now().wall_ms / 1000;
+    struct http_validators v;
+
+    if (!has_condition(x))
+        return false;
+    v = validators_of(&m, now_s);
+    return http_condition_evaluate(x->asked, &v, now_s) == HTTP_CONDITION_NOT_MODIFIED;
 }
 
 void answer_from_store(struct cache_exchange *x, const struct head *h, enum cache_verdict verdict,
@@ -273,7 +293,25 @@ void answer_from_store(struct cache_exchange *x, const struct head *h, enum cach
     };
 
     x->inline_body = hit->inline_body;
+    if (x->rq.file != NULL)
+        use_file_head(x, &a, &m);
     answer(x, &a, &m, now.wall_ms / 1000);
+}
+
+void answer_from_file(struct cache_exchange *x, bool has_body)
+{
+    uint64_t bytes = x->rq.file->bytes;
+    struct material m = {.bytes = bytes, .source = has_body && bytes > 0 ? BODY_FILE : BODY_NONE};
+    struct cache_answer a = {
+        .verdict = VERDICT_HIT,
+        .has_status = true,
+        .cache_status = {.fwd = FWD_NONE, .ttl_s = CACHE_STATUS_NO_TTL},
+    };
+
+    x->reason = REASON_RELEASED;
+    a.cache_status.detail = slice_of(reason_token(x->reason));
+    use_file_head(x, &a, &m);
+    answer(x, &a, &m, clock_now().wall_ms / 1000);
 }
 
 /* Age of what came: the origin's own for the one who asked, ours for those who share it. */
@@ -319,6 +357,8 @@ void answer_from_fill(struct cache_exchange *x, const struct fill_result *r)
         x->reason = r->decision.why.item[r->decision.why.count - 1].id;
         a.cache_status.detail = slice_of(reason_token(x->reason));
     }
+    if (x->rq.file != NULL)
+        use_file_head(x, &a, &m);
     answer(x, &a, &m, now.wall_ms / 1000);
 }
 

@@ -41,13 +41,30 @@ static void on_cold(void *user, struct block *b, size_t bytes)
     body_ready(x);
 }
 
+static bool is_resident(struct cache_exchange *x, uint64_t bytes)
+{
+    return x->source == BODY_FILE
+               ? files_is_resident(x->worker->files, x->rq.file->sha256, x->at, bytes)
+               : store_is_resident(x->worker->reader, x->lookup.hit.objid, x->at, bytes);
+}
+
+static enum err read_now(struct cache_exchange *x, uint64_t at, char *to, size_t bytes, size_t *got)
+{
+    return x->source == BODY_FILE
+               ? files_read(x->worker->files, x->rq.file->sha256, at, to, bytes, got)
+               : store_read(x->worker->reader, x->lookup.hit.objid, at, to, bytes, got);
+}
+
 /* Off the loop: the pages are not in memory. */
 static enum cache_body read_cold(struct cache_exchange *x)
 {
     size_t n = smaller(LIMIT_CHUNK_BYTES, x->end - x->at);
+    struct cold *cold = x->worker->cache->cold;
 
-    x->cold_read = cold_start(x->worker->cache->cold, x->worker->reactor, x->lookup.hit.objid,
-                              x->at, n, on_cold, x);
+    x->cold_read =
+        x->source == BODY_FILE
+            ? cold_start_file(cold, x->worker->reactor, x->rq.file->sha256, x->at, n, on_cold, x)
+            : cold_start(cold, x->worker->reactor, x->lookup.hit.objid, x->at, n, on_cold, x);
     return x->cold_read == NULL ? CACHE_BODY_BROKEN : CACHE_BODY_WAIT;
 }
 
@@ -77,12 +94,12 @@ static enum cache_body next_object(struct cache_exchange *x, size_t max, struct 
         return CACHE_BODY_BROKEN;
     if (x->cold.block != NULL)
         return give_cold(x, max, out);
-    if (!store_is_resident(x->worker->reader, x->lookup.hit.objid, x->at, n))
+    if (!is_resident(x, n))
         return read_cold(x);
     b = block_new(n);
     if (b == NULL)
         return CACHE_BODY_BROKEN;
-    if (store_read(x->worker->reader, x->lookup.hit.objid, x->at, b->data, n, &got) != ERR_OK) {
+    if (read_now(x, x->at, b->data, n, &got) != ERR_OK) {
         block_unref(b);
         return CACHE_BODY_BROKEN;
     }
@@ -119,6 +136,7 @@ enum cache_body cache_body_next(struct cache_exchange *x, size_t max, struct cac
         b = next_inline(x, max, out);
         break;
     case BODY_OBJECT:
+    case BODY_FILE:
         b = next_object(x, max, out);
         break;
     case BODY_FILL:
@@ -135,7 +153,7 @@ enum cache_body cache_body_pull(struct cache_exchange *x, char *to, size_t bytes
 {
     size_t n = smaller(bytes, x->end - x->at), got, sum = 0;
 
-    CHECK(x->source == BODY_INLINE || x->source == BODY_OBJECT);
+    CHECK(x->source == BODY_INLINE || x->source == BODY_OBJECT || x->source == BODY_FILE);
     *out_bytes = 0;
     if (x->source == BODY_INLINE) {
         memcpy(to, x->inline_body.p + x->at, n);
@@ -143,8 +161,7 @@ enum cache_body cache_body_pull(struct cache_exchange *x, char *to, size_t bytes
         return gave(x, n);
     }
     /* a read ends with its chunk, and a frame may take more */
-    while (sum < n && store_read(x->worker->reader, x->lookup.hit.objid, x->at + sum, to + sum,
-                                 n - sum, &got) == ERR_OK)
+    while (sum < n && read_now(x, x->at + sum, to + sum, n - sum, &got) == ERR_OK)
         sum += got;
     if (sum == 0 && n > 0)
         return CACHE_BODY_BROKEN;
@@ -158,6 +175,11 @@ void body_ready(struct cache_exchange *x)
         return;
     x->waits = false;
     x->client->ready(x->user);
+}
+
+bool body_is_resident(struct cache_exchange *x)
+{
+    return is_resident(x, x->end - x->at);
 }
 
 void body_release(struct cache_exchange *x)

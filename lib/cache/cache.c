@@ -21,6 +21,7 @@ enum err cache_new(const struct cache_options *opt, struct cache **out)
     c->role = *opt->role;
     c->store = opt->store;
     c->purge = opt->purge;
+    c->files = opt->files;
     c->journal_grace_ms = opt->journal_grace_ms;
     c->on_journal_lost = opt->on_journal_lost;
     c->object_bytes_max = opt->store_bytes / OBJECTS_OF_A_STORE;
@@ -34,7 +35,7 @@ enum err cache_new(const struct cache_options *opt, struct cache **out)
     if (e == ERR_OK)
         e = memo_new(&c->memo);
     if (e == ERR_OK)
-        e = cold_new(c->store, &c->cold);
+        e = cold_new(c->store, c->files, &c->cold);
     if (e != ERR_OK) {
         cache_free(c);
         return e;
@@ -75,7 +76,10 @@ enum err cache_worker_new(struct cache *c, struct reactor *r, const struct cache
         return ERR_NOMEM;
     *w = (struct cache_worker){.cache = c, .reactor = r, .fetcher = *f};
     e = store_reader_new(c->store, &w->reader);
+    if (e == ERR_OK && c->files != NULL)
+        e = files_reader_new(c->files, &w->files);
     if (e != ERR_OK) {
+        store_reader_free(w->reader);
         free(w);
         return e;
     }
@@ -89,6 +93,7 @@ void cache_worker_free(struct cache_worker *w)
         return;
     fill_stop_all(w);
     store_reader_free(w->reader);
+    files_reader_free(w->files);
     free(w);
 }
 

@@ -31,6 +31,7 @@
 struct cache;
 struct cache_worker;
 struct cache_exchange;
+struct files;
 struct purge;
 struct store;
 
@@ -98,6 +99,7 @@ struct cache_options {
     const char *node;     /* in Cache-Status and Via */
     struct store *store;  /* borrowed */
     struct purge *purge;  /* borrowed */
+    struct files *files;  /* borrowed; published contents that are here.  NULL: none */
     uint64_t store_bytes; /* objects over a tenth of it are not stored */
     int64_t journal_grace_ms; /* of a follower */
     enum cache_journal_lost on_journal_lost;
@@ -119,11 +121,28 @@ NODISCARD enum err cache_worker_new(struct cache *c, struct reactor *r,
  * still takes messages. */
 void cache_worker_free(struct cache_worker *w);
 
+/* Is the content of that hash in the files of the options?  ERR_OK, ERR_NOT_FOUND, ERR_IO ...  The
+ * worker's thread. */
+NODISCARD enum err cache_look_file(struct cache_worker *w, const unsigned char *sha256,
+                                   uint64_t *out_bytes);
+
 /* ---- a request ---- */
+
+/*
+ * A file of a release.  Its content is in `files` of the options, or is had from the node that
+ * publishes: then it is stored as any other object, under its hash, once the hash is right.
+ */
+struct cache_file { /* borrowed until the exchange is over */
+    const unsigned char *sha256;      /* of its content */
+    uint64_t bytes;                   /* CACHE_BYTES_UNKNOWN: nobody has said */
+    const struct http_fields *fields; /* of the answer: Content-Type, ETag, Cache-Control ... */
+    const struct site *from; /* where contents are had that are not here; NULL: nowhere */
+};
 
 struct cache_request { /* all of it borrowed until the exchange is over, but the struct itself */
     const struct site *site;
     struct cache_hold hold;
+    const struct cache_file *file; /* a GET or HEAD of it; NULL: of what the origin has */
     struct slice method, host, target; /* host: in the form of url_host(); target: as received */
     bool is_https;
     bool is_peer; /* from a node of the fleet, which has looked for loops */

@@ -12,6 +12,7 @@
 #include "cache/cache.h"
 #include "cache/head.h"
 #include "purge/position.h"
+#include "release/files.h"
 #include "store/store.h"
 
 struct collapse;
@@ -29,6 +30,7 @@ struct cache {
     struct slice node; /* owned text */
     struct store *store;
     struct purge *purge;
+    struct files *files; /* NULL: none */
     uint64_t object_bytes_max;
     int64_t journal_grace_ms;
     enum cache_journal_lost on_journal_lost;
@@ -53,6 +55,7 @@ struct cache_worker {
     struct reactor *reactor;
     struct cache_fetcher fetcher;
     struct store_reader *reader;
+    struct files_reader *files; /* NULL: nothing is published here */
     struct fill *fills; /* led by this worker */
 };
 
@@ -90,7 +93,7 @@ void lookup_release(struct cache *c, struct lookup *l);
 
 /* ---- the exchange ---- */
 
-enum body_source { BODY_NONE, BODY_INLINE, BODY_OBJECT, BODY_FILL };
+enum body_source { BODY_NONE, BODY_INLINE, BODY_OBJECT, BODY_FILE, BODY_FILL };
 
 /* What a request of another node brings, and what it is told. */
 struct fence {
@@ -115,6 +118,9 @@ struct cache_exchange {
     void *user;
 
     struct request_facts facts;
+    const struct http_fields *asked; /* the client's conditions and ranges are among them */
+    bool asks_range;
+    struct head file_head; /* of a file */
     struct rule_facts rule;
     struct lookup lookup;
     struct request_decision decision;
@@ -186,10 +192,21 @@ void answer_from_store(struct cache_exchange *x, const struct head *h, enum cach
                        const struct cache_status *status);
 /* With what came: `r` as long as the reader is attached. */
 void answer_from_fill(struct cache_exchange *x, const struct fill_result *r);
+/* A file whose content is here, or none of whose content is asked for (`has_body` false). */
+void answer_from_file(struct cache_exchange *x, bool has_body);
 /* An answer made here: status and one line of text (static).  `status_field` NULL: no Cache-Status.
  */
 void answer_error(struct cache_exchange *x, int status, const char *text,
                   const struct cache_status *status_field);
+
+/* Does the client have it already?  Then no content is needed. */
+bool answer_is_not_modified(struct cache_exchange *x, const struct head *h);
+
+/* ---- file.c: requests for files of releases ---- */
+
+void file_begin(struct cache_exchange *x); /* instead of engine_begin() */
+/* What came for its content is none. */
+void file_failed(struct cache_exchange *x);
 
 /* ---- engine_miss.c ---- */
 
@@ -201,6 +218,7 @@ void miss_refresh(struct cache_exchange *x); /* validate in the background */
 void body_ready(
     struct cache_exchange *x); /* there is news for one that waits; may call the client */
 void body_release(struct cache_exchange *x);
+bool body_is_resident(struct cache_exchange *x); /* of the store or of files: what is left of it */
 
 /* ---- invalidate.c: RFC 9111 section 4.4 ---- */
 

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/metrics.h"
 
@@ -12,6 +13,8 @@ struct cold_read {
     struct cold_read *next;
     struct cold *cold;
     struct reactor *reactor;
+    bool is_file; /* of a published content, not of an object */
+    unsigned char sha256[DIGEST_SHA256_BYTES];
     uint64_t objid, offset;
     size_t bytes;
     struct block *block;
@@ -22,6 +25,7 @@ struct cold_read {
 
 struct cold {
     struct store *store;
+    struct files *files;
     pthread_t thread[THREADS];
     unsigned threads;
 
@@ -36,7 +40,8 @@ static void on_answer(struct reactor_message *m)
 {
     struct cold_read *r = (struct cold_read *)m;
 
-    store_unpin(r->cold->store, r->objid);
+    if (!r->is_file)
+        store_unpin(r->cold->store, r->objid);
     if (r->is_cancelled)
         block_unref(r->block);
     else
@@ -44,14 +49,31 @@ static void on_answer(struct reactor_message *m)
     free(r);
 }
 
-static void read_one(struct cold_read *r, struct store_reader *reader)
+/* What a thread reads with. */
+struct readers {
+    struct store_reader *store; /* NULL: there was no memory for it */
+    struct files_reader *files;
+};
+
+static enum err read_from(const struct cold_read *r, const struct readers *from, size_t *n)
+{
+    if (r->is_file)
+        return from->files == NULL
+                   ? ERR_NOMEM
+                   : files_read(from->files, r->sha256, r->offset, r->block->data, r->bytes, n);
+    return from->store == NULL
+               ? ERR_NOMEM
+               : store_read(from->store, r->objid, r->offset, r->block->data, r->bytes, n);
+}
+
+static void read_one(struct cold_read *r, const struct readers *from)
 {
     size_t n;
 
     r->block = block_new(r->bytes);
     if (r->block == NULL)
         return;
-    if (store_read(reader, r->objid, r->offset, r->block->data, r->bytes, &n) == ERR_OK) {
+    if (read_from(r, from, &n) == ERR_OK) {
         r->bytes = n;
         return;
     }
@@ -79,28 +101,31 @@ static struct cold_read *take(struct cold *c)
 static void *run(void *user)
 {
     struct cold *c = user;
-    struct store_reader *reader;
+    struct readers from = {NULL, NULL};
     struct cold_read *r;
 
     metrics_thread_start();
-    if (store_reader_new(c->store, &reader) != ERR_OK)
-        reader = NULL;
+    if (store_reader_new(c->store, &from.store) != ERR_OK)
+        from.store = NULL;
+    if (c->files == NULL || files_reader_new(c->files, &from.files) != ERR_OK)
+        from.files = NULL;
     while ((r = take(c)) != NULL) {
-        if (reader != NULL)
-            read_one(r, reader);
+        read_one(r, &from);
         reactor_post(r->reactor, &r->message);
     }
-    store_reader_free(reader);
+    store_reader_free(from.store);
+    files_reader_free(from.files);
     return NULL;
 }
 
-enum err cold_new(struct store *s, struct cold **out)
+enum err cold_new(struct store *s, struct files *f, struct cold **out)
 {
     struct cold *c = calloc(1, sizeof(*c));
 
     if (c == NULL)
         return ERR_NOMEM;
     c->store = s;
+    c->files = f;
     c->last = &c->first;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
@@ -129,29 +154,52 @@ void cold_free(struct cold *c)
     free(c);
 }
 
-struct cold_read *cold_start(struct cold *c, struct reactor *r, uint64_t objid, uint64_t offset,
-                             size_t bytes, void (*done)(void *user, struct block *b, size_t bytes),
-                             void *user)
+static struct cold_read *queue(struct cold *c, const struct cold_read *what)
 {
     struct cold_read *read = calloc(1, sizeof(*read));
 
     if (read == NULL)
         return NULL;
-    *read = (struct cold_read){.message = {.run = on_answer},
-                               .cold = c,
-                               .reactor = r,
-                               .objid = objid,
-                               .offset = offset,
-                               .bytes = bytes,
-                               .done = done,
-                               .user = user};
-    store_pin(c->store, objid); /* its own: the asker may leave first */
+    *read = *what;
+    read->message.run = on_answer;
+    read->cold = c;
+    if (!read->is_file)
+        store_pin(c->store, read->objid); /* its own: the asker may leave first */
     pthread_mutex_lock(&c->lock);
     *c->last = read;
     c->last = &read->next;
     pthread_cond_signal(&c->work);
     pthread_mutex_unlock(&c->lock);
     return read;
+}
+
+struct cold_read *cold_start(struct cold *c, struct reactor *r, uint64_t objid, uint64_t offset,
+                             size_t bytes, void (*done)(void *user, struct block *b, size_t bytes),
+                             void *user)
+{
+    return queue(c, &(struct cold_read){.reactor = r,
+                                        .objid = objid,
+                                        .offset = offset,
+                                        .bytes = bytes,
+                                        .done = done,
+                                        .user = user});
+}
+
+struct cold_read *cold_start_file(struct cold *c, struct reactor *r,
+                                  const unsigned char sha256[DIGEST_SHA256_BYTES], uint64_t offset,
+                                  size_t bytes,
+                                  void (*done)(void *user, struct block *b, size_t bytes),
+                                  void *user)
+{
+    struct cold_read what = {.reactor = r,
+                             .is_file = true,
+                             .offset = offset,
+                             .bytes = bytes,
+                             .done = done,
+                             .user = user};
+
+    memcpy(what.sha256, sha256, sizeof(what.sha256));
+    return queue(c, &what);
 }
 
 void cold_cancel(struct cold_read *r)

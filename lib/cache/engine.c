@@ -25,7 +25,9 @@ enum err engine_look(struct cache_exchange *x)
             : lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host, x->rq.target,
                          x->rq.fields, x->rq.arena, &x->lookup);
     x->now = clock_now();
-    if (x->lookup.found && !lease_covers(c, &x->lookup.head, x->now.mono_ms))
+    /* what a file's hash names is the same whatever has been purged since; a hard purge of the copy
+     * here is heeded all the same */
+    if (x->lookup.found && x->rq.file == NULL && !lease_covers(c, &x->lookup.head, x->now.mono_ms))
         x->lookup.facts.is_unleased = true;
     if (x->lookup.found)
         x->lookup.facts.hits = hits_count(c->hits, x->lookup.hit.objid);
@@ -112,14 +114,19 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
     x->rq = *rq;
     x->client = client;
     x->user = user;
+    x->asked = rq->fields;
     request_facts_read(&x->facts, rq->method, rq->fields, rq->has_body);
+    x->asks_range = x->facts.has_range;
     x->rule.site = rq->site;
     x->rule.rule = site_rule_for_request(rq->site, rq->method, rq->target);
     x->rule.bypass_cookie = x->facts.has_cookie && x->rule.rule != NULL &&
                             site_rule_bypasses(x->rule.rule, rq->fields, &which);
     switch (fence_start(x)) {
     case FENCE_GO_ON:
-        engine_begin(x);
+        if (rq->file != NULL)
+            file_begin(x);
+        else
+            engine_begin(x);
         break;
     case FENCE_REFUSED:
         answer_error(x, 400, "Selvage-Position is no position of a purge journal.\n", NULL);

@@ -305,7 +305,10 @@ static void came(struct cache_exchange *x, const struct fill_result *r)
         answer_instead(x, status);
         return;
     }
-    answer_from_fill(x, r);
+    if (x->rq.file != NULL && r->head.status != 200)
+        file_failed(x);
+    else
+        answer_from_fill(x, r);
 }
 
 static void on_ready(void *user)

@@ -61,7 +61,10 @@ static void on_look(void *user)
         return;
     }
     settle(x, knows);
-    engine_begin(x);
+    if (x->rq.file != NULL)
+        file_begin(x);
+    else
+        engine_begin(x);
 }
 
 enum fence_start fence_start(struct cache_exchange *x)

@@ -22,6 +22,7 @@ static void free_fill(struct fill *f)
     for (size_t i = f->first_piece; i < f->pieces_count; i++)
         block_unref(f->piece[i].block);
     free(f->piece);
+    digest_run_end(f->hash, NULL);
     if (f->result.objid != 0 && f->is_backed)
         store_unpin(f->cache->store, f->result.objid);
     f->hold.unref(f->hold.p);
@@ -73,6 +74,16 @@ static enum err copy_request(struct fill *f, const struct cache_request *rq)
     if (fields == NULL || fill__copy_fields(&f->arena, rq->fields, fields) != ERR_OK)
         return ERR_LIMIT;
     f->rq.fields = fields;
+    if (rq->file != NULL) {
+        f->file = (struct cache_file){.bytes = rq->file->bytes};
+        f->file.sha256 =
+            (const unsigned char *)arena_dup(
+                &f->arena, (struct slice){(const char *)rq->file->sha256, DIGEST_SHA256_BYTES})
+                .p;
+        f->rq.file = &f->file;
+        if (f->file.sha256 == NULL)
+            return ERR_LIMIT;
+    }
     return copy(&f->arena, &f->rq.method) && copy(&f->arena, &f->rq.host) &&
                    copy(&f->arena, &f->rq.target) && copy(&f->arena, &f->rq.body) &&
                    copy(&f->arena, &f->rq.client) && copy(&f->arena, &f->rq.id)

@@ -157,6 +157,49 @@ int64_t fill__recheck_ms(const struct fill *f)
     return f->is_backed ? FILL_RECHECK_MS : RECHECK_READERS_MS;
 }
 
+/* ---- contents of files ---- */
+
+static void tell_bad(const struct fill *f, const char *what)
+{
+    metrics_add(METRIC_FILES_BAD_PEER, 1);
+    log_error("%s: %.*s: what the publishing node sent %s: it is thrown away", f->rq.site->name,
+              (int)slice_head(f->rq.target, TARGET_LOGGED_BYTES).n, f->rq.target.p, what);
+}
+
+bool fill__begin_hash(struct fill *f, const struct cache_fetch_head *h, const struct fill_result *r)
+{
+    if (h->status != 200)
+        return true; /* no content, and not stored as one */
+    if (h->framing != CACHE_LENGTH ||
+        (f->file.bytes != CACHE_BYTES_UNKNOWN && f->file.bytes != r->body_bytes)) {
+        tell_bad(f, "has another length");
+        return false;
+    }
+    f->hash = digest_run_new();
+    return f->hash != NULL;
+}
+
+/*
+ * The last bytes go to nobody before the hash of all is right: readers of a wrong content are cut,
+ * and nothing of it is stored.
+ */
+static bool is_as_hashed(struct fill *f, const char *p, size_t n)
+{
+    unsigned char is[DIGEST_SHA256_BYTES];
+
+    if (f->hash == NULL)
+        return true;
+    digest_run_add(f->hash, (struct slice){p, n});
+    if (f->bytes_in + n < f->result.body_bytes)
+        return true;
+    digest_run_end(f->hash, is);
+    f->hash = NULL;
+    if (memcmp(is, f->file.sha256, sizeof(is)) == 0)
+        return true;
+    tell_bad(f, "does not have that hash");
+    return false;
+}
+
 bool fill__on_body(void *user, const char *p, size_t n)
 {
     struct fill *f = user;
@@ -165,6 +208,11 @@ bool fill__on_body(void *user, const char *p, size_t n)
     /* exactly as many as the head said: what is too much belongs to nobody */
     if (f->result.body_bytes != CACHE_BYTES_UNKNOWN && n > f->result.body_bytes - f->bytes_in)
         n = (size_t)(f->result.body_bytes - f->bytes_in);
+    if (n > 0 && !is_as_hashed(f, p, n)) {
+        f->worker->fetcher.cancel(f->fetch);
+        fill__give_up(f, RESPONSE_UNREACHABLE);
+        return true;
+    }
     while (n > 0) {
         size_t took = append_some(f, p, n);
 

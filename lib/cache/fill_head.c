@@ -475,6 +475,11 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
         if (e == ERR_OK)
             e = make_shared(f, &r);
     }
+    if (e == ERR_OK && f->rq.file != NULL && !fill__begin_hash(f, h, &r)) {
+        f->worker->fetcher.cancel(f->fetch);
+        fill__give_up(f, RESPONSE_UNREACHABLE);
+        return;
+    }
     if (e != ERR_OK) {
         log_error("%s: the origin's head is too large to keep", f->rq.site->name);
         f->worker->fetcher.cancel(f->fetch);

@@ -56,6 +56,7 @@ struct fill {
     struct purge_position sent; /* what the last request said */
     bool is_direct;             /* a peer's answer could not be used */
     struct slice purge_url;
+    struct cache_file file; /* a content, whose hash must be right; rq.file points here */
 
     /* Shared, under `lock`. */
     pthread_mutex_t lock;
@@ -85,6 +86,7 @@ struct fill {
     bool is_resting;  /* a failed refresh, kept in the table so that the next hit does not ask at
                          once */
     int64_t stuck_ms; /* how long the store's writer has kept it waiting */
+    struct digest_run *hash; /* of a file's content, so far; NULL: none, or compared */
     struct store_put *put;                          /* NULL when nothing is to be stored */
     struct store_piece chunk[FILL_PIECES_OF_CHUNK]; /* of the chunk that is filling */
     size_t chunk_pieces;
@@ -153,6 +155,8 @@ enum fence_verdict fence_judge(const struct fill *f, const struct cache_fetch_he
 
 /* ---- fill_body.c ---- */
 
+/* A head for the content of a file: is it as long as it must be?  Begins its hash.  False: end it. */
+bool fill__begin_hash(struct fill *f, const struct cache_fetch_head *h, const struct fill_result *r);
 bool fill__on_body(void *user, const char *p, size_t n);
 void fill__on_done(void *user, enum response_failure failure, bool whole, const char *text);
 /* From now on memory is all there is; readers behind what has left it are cut. */

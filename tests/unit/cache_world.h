@@ -25,6 +25,7 @@
 #include "fake_fetcher.h"
 #include "fake_reactor.h"
 #include "http/url.h"
+#include "release/files.h"
 
 enum { WORKERS_MAX = 4, WAIT_MS = 20000 };
 
@@ -34,6 +35,7 @@ struct world {
     char dir[64];
     struct purge *purge;
     struct store *store;
+    struct files *files; /* NULL: nothing is published here */
     struct cache *cache;
     unsigned workers;
     bool has_peers;
@@ -55,6 +57,7 @@ static const struct role world_role = {.name = "edge",
 struct world_kind {
     const struct role *role;
     bool follows, has_peers; /* its purge journal; its clients */
+    bool has_files;          /* it publishes */
     int64_t grace_ms;
     enum cache_journal_lost on_journal_lost;
 };
@@ -105,6 +108,12 @@ static inline void world_open(struct world *w, unsigned workers, uint64_t store_
                                     .merge = variant_merge};
         assert_int_equal(store_open(&opt, &w->store, &why), ERR_OK);
     }
+    if (world_kind.has_files) {
+        struct files_options opt = {.dir = dir, .bytes_max = 64 << 20};
+
+        snprintf(dir, sizeof(dir), "%s/files", w->dir);
+        assert_int_equal(files_open(&opt, &w->files), ERR_OK);
+    }
     {
         struct cache_options opt = {.role = world_kind.role,
                                     .journal_grace_ms = world_kind.grace_ms,
@@ -112,6 +121,7 @@ static inline void world_open(struct world *w, unsigned workers, uint64_t store_
                                     .node = "selvage-test",
                                     .store = w->store,
                                     .purge = w->purge,
+                                    .files = w->files,
                                     .store_bytes = store_bytes};
         assert_int_equal(cache_new(&opt, &w->cache), ERR_OK);
     }
@@ -170,6 +180,7 @@ static inline void world_close(struct world *w)
         fake_fetcher_free(w->origin[i]);
     }
     store_close(w->store);
+    files_close(w->files);
     purge_close(w->purge);
     assert_int_equal(atomic_load(&w->holds), 0); /* every fill is gone */
     nftw(w->dir, world_remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -269,12 +280,16 @@ static inline void asker_on_ready(void *user)
 static const struct cache_client asker_client = {.answer = asker_on_answer,
                                                  .ready = asker_on_ready};
 
+/* The file of a release that the next requests mean; NULL: none. */
+static const struct cache_file *world_asks_for;
+
 /* `fields` as "name: value\n" lines. */
 static inline void ask(struct world *w, unsigned worker, struct asker *a, const char *method,
                        const char *target, const char *fields)
 {
     struct cache_request rq = {.site = &w->site,
                                .hold = {w, world_ref, world_unref},
+                               .file = world_asks_for,
                                .method = slice_of(method),
                                .host = SLICE(HOST),
                                .target = slice_of(target),
