@@ -21,6 +21,8 @@ struct follow {
     bool has_begun;  /* the first head has come */
     struct purge_record batch[BATCH_RECORDS];
     size_t batched;
+    void (*announced)(void *user, struct slice bytes); /* NULL: nobody wants to know */
+    void *user;
 };
 
 /* ---- jumping ---- */
@@ -136,6 +138,13 @@ void follow_free(struct follow *f)
     free(f);
 }
 
+void follow_on_announcement(struct follow *f, void (*call)(void *user, struct slice bytes),
+                            void *user)
+{
+    f->announced = call;
+    f->user = user;
+}
+
 static enum follow_end end_of(enum err e)
 {
     if (e == ERR_OK)
@@ -241,6 +250,11 @@ static enum follow_end take(struct follow *f, const struct stream_frame *frame, 
 
     if (frame->type == 'R')
         return f->has_begun ? take_record(f, &frame->record) : FOLLOW_GARBAGE;
+    if (frame->type == 'a') {
+        if (f->has_begun && f->announced != NULL)
+            f->announced(f->user, frame->announcement);
+        return f->has_begun ? FOLLOW_GOES_ON : FOLLOW_GARBAGE;
+    }
     end = apply(f);
     if (end != FOLLOW_GOES_ON)
         return end;

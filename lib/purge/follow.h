@@ -16,6 +16,11 @@ struct follow; /* one stream, from its first byte to its last */
 NODISCARD enum err follow_new(struct purge *p, struct follow **out);
 void follow_free(struct follow *f); /* NULL is fine */
 
+/* Call for each announcement (stream.h) of an owner that was believed so far; the bytes are borrowed
+ * for the call. */
+void follow_on_announcement(struct follow *f, void (*call)(void *user, struct slice bytes),
+                            void *user);
+
 enum follow_end {
     FOLLOW_GOES_ON,
     FOLLOW_FOREIGN,  /* of another cluster than the one this node has joined */

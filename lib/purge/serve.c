@@ -11,6 +11,8 @@ struct serve {
     struct table_reader *reader; /* owned */
     struct purge_position at;    /* the follower has, or has been sent, all up to here */
     bool has_begun, needs_flush;
+    void (*on_begin)(void *user, struct buf *out); /* NULL: none */
+    void *user;
 };
 
 /* The id of record n of the present epoch, as the journal keeps it. */
@@ -113,6 +115,12 @@ void serve_free(struct serve *s)
     free(s);
 }
 
+void serve_on_begin(struct serve *s, void (*call)(void *user, struct buf *out), void *user)
+{
+    s->on_begin = call;
+    s->user = user;
+}
+
 /* Records behind s->at up to `head`.  ERR_NOT_FOUND: they have been trimmed away meanwhile. */
 static enum err put_records(struct serve *s, const struct purge_position *head, struct buf *out,
                             size_t bytes_max)
@@ -145,8 +153,11 @@ enum err serve_next(struct serve *s, struct buf *out, size_t bytes_max, bool *ou
 
     *out_more = false;
     purge_position(s->purge, &head); /* what it covers is durable, and in the journal */
-    if (!s->has_begun)
+    if (!s->has_begun) {
         stream_put_position(out, 'H', &head);
+        if (s->on_begin != NULL)
+            s->on_begin(s->user, out);
+    }
     s->has_begun = true;
     if (!s->needs_flush && purge_position_is_of(&s->at, &head)) {
         e = put_records(s, &head, out, bytes_max);

@@ -27,6 +27,10 @@ NODISCARD enum err serve_new(struct purge *p, const struct purge_position *from,
                              enum serve_start *out_start, struct serve **out);
 void serve_free(struct serve *s); /* NULL is fine */
 
+/* Call this right behind the first head, so that what it adds comes before the follower has caught
+ * up. */
+void serve_on_begin(struct serve *s, void (*call)(void *user, struct buf *out), void *user);
+
 /*
  * Append the next frames to `out`, a little more than `bytes_max` at most.  Once there is nothing
  * more to tell, a head ends them; *out_more says that it was cut before.  Called again at each news

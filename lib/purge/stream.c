@@ -23,6 +23,11 @@ void stream_put_record(struct buf *out, struct slice encoded)
     put_frame(out, 'R', encoded);
 }
 
+void stream_put_announcement(struct buf *out, struct slice bytes)
+{
+    put_frame(out, 'a', bytes);
+}
+
 static enum err read_payload(struct slice payload, struct stream_frame *out)
 {
     switch (out->type) {
@@ -31,6 +36,9 @@ static enum err read_payload(struct slice payload, struct stream_frame *out)
         return purge_position_decode(payload, &out->position);
     case 'R':
         return purge_record_decode(payload, &out->record);
+    case 'a':
+        out->announcement = payload;
+        return ERR_OK;
     default:
         return ERR_CORRUPT;
     }
@@ -53,7 +61,7 @@ static enum err next(struct slice *in, struct stream_frame *out)
     if (in->n < STREAM_FRAME_HEAD_BYTES + bytes)
         return ERR_AGAIN;
     *out = (struct stream_frame){.type = type};
-    e = type >= 'a' && type <= 'z'
+    e = type > 'a' && type <= 'z'
             ? ERR_NOT_FOUND
             : read_payload((struct slice){in->p + STREAM_FRAME_HEAD_BYTES, bytes}, out);
     if (e == ERR_OK || e == ERR_NOT_FOUND)

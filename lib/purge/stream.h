@@ -8,6 +8,8 @@
  *              is dead; it goes on from here
  *   'R' record the next record, exactly as the journal keeps it (record.h)
  *
+ *   'a' announcement: state that is no purge, whole each time: bytes that others understand
+ *
  * Unknown types in lower case are skipped, others are an error: so a later version may say more.
  * Pure; one thread at a time.
  */
@@ -21,11 +23,13 @@ enum { STREAM_FRAME_HEAD_BYTES = 5, STREAM_PAYLOAD_BYTES_MAX = PURGE_RECORD_BYTE
 
 void stream_put_position(struct buf *out, char type, const struct purge_position *p);
 void stream_put_record(struct buf *out, struct slice encoded);
+void stream_put_announcement(struct buf *out, struct slice bytes);
 
 struct stream_frame {
-    char type; /* 'H', 'F', 'R' */
+    char type; /* 'H', 'F', 'R', 'a' */
     struct purge_position position;
     struct purge_record record; /* borrows from the bytes that were read */
+    struct slice announcement;  /* borrowed likewise */
 };
 
 /*
