@@ -17,8 +17,10 @@
 #include "base/slice.h"
 #include "config/config.h"
 
+struct files;
 struct geo_drains;
 struct purge;
+struct releases;
 struct store;
 struct store_reader;
 
@@ -52,6 +54,8 @@ struct admin_backend {
     bool (*head_facts)(void *user, struct slice head, int64_t *age_s, int64_t *ttl_s, int *status);
     /* The journal's position and the nodes that follow it, as a JSON object. */
     void (*members)(void *user, struct buf *out);
+    /* A site has switched to another release: nodes that follow must hear of it. */
+    void (*released)(void *user);
     void *user;
 };
 
@@ -60,6 +64,8 @@ struct admin;
 struct admin_options {
     struct purge *purge;         /* borrowed until admin_free() */
     struct store *store;         /* borrowed until admin_free() */
+    struct files *files;         /* borrowed until admin_free(); NULL: nothing can be published */
+    struct releases *releases;   /* borrowed until admin_free(); with `files` */
     struct geo_drains *drains;   /* borrowed until admin_free(); NULL: regions cannot be drained */
     struct admin_backend backend;
     const char *version;

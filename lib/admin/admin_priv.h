@@ -83,6 +83,11 @@ void admin__ls(struct admin_call *c);
 void admin__regions(struct admin_call *c);
 void admin__regions_drain(struct admin_call *c);
 void admin__explain(struct admin_call *c);
+void admin__releases(struct admin_call *c);
+void admin__releases_missing(struct admin_call *c);
+void admin__releases_files(struct admin_call *c);
+void admin__releases_publish(struct admin_call *c);
+void admin__releases_rollback(struct admin_call *c);
 
 /*
  * Append one line of `ls`: the object under `row` as JSON.  False when it is nothing to list: a

@@ -12,7 +12,7 @@
 
 enum { SENTENCE_BYTES = 1024 };
 
-enum need { NEED_NOTHING, NEED_READ, NEED_PURGE, NEED_REGIONS };
+enum need { NEED_NOTHING, NEED_READ, NEED_PURGE, NEED_REGIONS, NEED_PUBLISH };
 
 static const struct route {
     struct slice method, path;
@@ -30,6 +30,11 @@ static const struct route {
     {SLICE("POST"), SLICE("/purge"), NEED_PURGE, true, admin__purge},
     {SLICE("GET"), SLICE("/regions"), NEED_READ, false, admin__regions},
     {SLICE("POST"), SLICE("/regions"), NEED_REGIONS, true, admin__regions_drain},
+    {SLICE("GET"), SLICE("/releases"), NEED_READ, false, admin__releases},
+    {SLICE("POST"), SLICE("/releases/missing"), NEED_PUBLISH, true, admin__releases_missing},
+    {SLICE("POST"), SLICE("/releases/files"), NEED_PUBLISH, false, admin__releases_files},
+    {SLICE("POST"), SLICE("/releases/publish"), NEED_PUBLISH, true, admin__releases_publish},
+    {SLICE("POST"), SLICE("/releases/rollback"), NEED_PUBLISH, true, admin__releases_rollback},
 };
 
 void admin__refuse(struct admin_call *c, int status, const char *format, ...)
@@ -58,12 +63,18 @@ static bool is_allowed(const struct admin_call *c, enum need need)
         return true;
     return need == NEED_READ      ? token->may_read
            : need == NEED_REGIONS ? token->may_regions
+           : need == NEED_PUBLISH ? token->may_publish
                                   : token->may_purge;
 }
 
 static const char *kind_of(enum need need)
 {
-    return need == NEED_READ ? "read" : need == NEED_REGIONS ? "regions" : "purge";
+    static const char *const kind[] = {[NEED_READ] = "read",
+                                       [NEED_PURGE] = "purge",
+                                       [NEED_REGIONS] = "regions",
+                                       [NEED_PUBLISH] = "publish"};
+
+    return kind[need];
 }
 
 static bool has_json(const struct admin_request *rq)
@@ -109,7 +120,7 @@ static void route(struct admin_call *c)
         admin__refuse(
             c, 404,
             "there is nothing here; ask /status, /members, /metrics, /readyz, /healthz, /ls, "
-            "/explain, /purge or /regions");
+            "/explain, /purge, /regions or /releases");
         return;
     }
     c->response->allow = allow;

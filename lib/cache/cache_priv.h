@@ -157,6 +157,9 @@ struct cache_exchange {
 /* Find out what to do, and do it: at once, or when the fence lets it. */
 void engine_begin(struct cache_exchange *x);
 
+/* The fence lets it: a file, or what the origin has. */
+void engine_go_on(struct cache_exchange *x);
+
 /* Look up, judged anew, and decide; what was found before is given back.  ERR_LIMIT when the arena
  * is full: nothing is found then. */
 NODISCARD enum err engine_look(struct cache_exchange *x);
@@ -171,7 +174,7 @@ void engine_leave_fill(struct cache_exchange *x);
 
 enum fence_start {
     FENCE_GO_ON,
-    FENCE_WAITS,   /* engine_begin() is called later */
+    FENCE_WAITS,   /* engine_go_on() is called later */
     FENCE_REFUSED, /* what it says is no position */
 };
 enum fence_start fence_start(struct cache_exchange *x);

@@ -102,6 +102,14 @@ void engine_begin(struct cache_exchange *x)
         act(x);
 }
 
+void engine_go_on(struct cache_exchange *x)
+{
+    if (x->rq.file != NULL)
+        file_begin(x);
+    else
+        engine_begin(x);
+}
+
 struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_request *rq,
                                    const struct cache_client *client, void *user)
 {
@@ -123,10 +131,7 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
                             site_rule_bypasses(x->rule.rule, rq->fields, &which);
     switch (fence_start(x)) {
     case FENCE_GO_ON:
-        if (rq->file != NULL)
-            file_begin(x);
-        else
-            engine_begin(x);
+        engine_go_on(x);
         break;
     case FENCE_REFUSED:
         answer_error(x, 400, "Selvage-Position is no position of a purge journal.\n", NULL);

@@ -47,7 +47,7 @@ static void on_lag(void *user)
     }
     f->is_lagging = is_lagging(x);
     if (compare(x) == FENCE_GO_ON)
-        engine_begin(x);
+        engine_go_on(x);
 }
 
 static void on_look(void *user)
@@ -61,10 +61,7 @@ static void on_look(void *user)
         return;
     }
     settle(x, knows);
-    if (x->rq.file != NULL)
-        file_begin(x);
-    else
-        engine_begin(x);
+    engine_go_on(x);
 }
 
 enum fence_start fence_start(struct cache_exchange *x)
@@ -81,7 +78,7 @@ enum fence_start fence_start(struct cache_exchange *x)
         metrics_add(METRIC_JOURNAL_BAD_POSITIONS, 1);
         return FENCE_REFUSED;
     }
-    if (!is_lagging(x) || x->facts.method == METHOD_OTHER)
+    if (!is_lagging(x) || x->facts.method == METHOD_OTHER || x->rq.file != NULL)
         return compare(x);
     f->timer = (struct reactor_timer){.fire = on_lag, .user = x};
     f->lag_until_ms = reactor_now_ms(x->worker->reactor) + LIMIT_LAG_WAIT_MS;

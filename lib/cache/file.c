@@ -50,7 +50,8 @@ static void fetch(struct cache_exchange *x)
     x->rq.has_body = false;
     x->rule = (struct rule_facts){.site = x->rq.site};
     request_facts_read(&x->facts, x->rq.method, x->rq.fields, false);
-    x->fence.is_alone = false; /* a hash names one content, before and after every purge */
+    /* a hash names one content, before and after every purge */
+    x->fence.is_alone = x->fence.is_lagging = false;
     engine_begin(x);
 }
 

@@ -210,7 +210,7 @@ bool fill__on_body(void *user, const char *p, size_t n)
         n = (size_t)(f->result.body_bytes - f->bytes_in);
     if (n > 0 && !is_as_hashed(f, p, n)) {
         f->worker->fetcher.cancel(f->fetch);
-        fill__give_up(f, RESPONSE_UNREACHABLE);
+        fill__give_up(f, RESPONSE_BROKEN);
         return true;
     }
     while (n > 0) {

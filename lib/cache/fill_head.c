@@ -477,7 +477,7 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
     }
     if (e == ERR_OK && f->rq.file != NULL && !fill__begin_hash(f, h, &r)) {
         f->worker->fetcher.cancel(f->fetch);
-        fill__give_up(f, RESPONSE_UNREACHABLE);
+        fill__give_up(f, RESPONSE_BROKEN);
         return;
     }
     if (e != ERR_OK) {

@@ -329,6 +329,15 @@ static void check_names(struct config_loader *l, const struct config *c, struct 
     }
 }
 
+/* An origin, or files, or both. */
+static void check_has_answers(struct config_loader *l, const struct config_site *s)
+{
+    const struct config_node *files = config__place(l, &s->files);
+
+    if (files != NULL && !s->files && config__place(l, &s->origin.servers) == NULL)
+        config__error(l, files, "nothing is served without an origin: write one, or files: yes");
+}
+
 void config__check_sites(struct config_loader *l, const struct config *c)
 {
     struct map *names = NULL, *hosts = NULL, *ids = NULL;
@@ -342,6 +351,7 @@ void config__check_sites(struct config_loader *l, const struct config *c)
     map_free(ids);
     for (size_t i = 0; i < c->sites_count; i++) {
         check_origin(l, &c->sites[i].origin);
+        check_has_answers(l, &c->sites[i]);
         check_rules(l, &c->sites[i]);
     }
 }

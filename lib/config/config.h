@@ -61,7 +61,7 @@ struct config_health {
 };
 
 struct config_origin {
-    struct config_strings servers; /* absolute http(s) URLs without path */
+    struct config_strings servers; /* absolute http(s) URLs without path; empty: there is no origin, files alone */
     struct config_strings weights; /* empty, or a number from 1 to 100 for each server */
     enum config_balance balance;
     struct config_health health;
@@ -101,6 +101,9 @@ struct config_site {
     uint64_t geo_min_size;     /* geo_redirect: of a stored object that is worth it */
     struct config_strings geo_paths; /* globs; worth it whatever their size */
     bool geo_credentials;      /* requests with Cookie or Authorization may be redirected */
+    bool files;                /* published releases answer first */
+    int64_t files_hashed_s, files_others_s; /* files_lifetime: of names with a hash, and of others */
+    struct config_strings files_names;      /* globs over paths: these have a hash too */
 };
 
 /* One line of peers.yaml: a name or a serial number, the other is NULL. */
@@ -147,6 +150,7 @@ struct config_token {
     bool may_purge, may_read;  /* kinds: */
     bool may_purge_wide;       /* --all and --host */
     bool may_regions;          /* drain and undrain regions */
+    bool may_publish;          /* publish releases and roll back */
     struct config_strings sites; /* empty: all */
 };
 
@@ -165,6 +169,7 @@ struct config {
     size_t tokens_count;
     char *store_directory;
     uint64_t store_size;
+    uint64_t files_size;       /* of published releases, beside store_size */
     char *error_log, *access_log; /* NULL: stderr, none */
     int log_level;             /* enum log_level */
     uint64_t workers;          /* 0: one per core */

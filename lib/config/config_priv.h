@@ -126,6 +126,7 @@ struct config_key {
     const char *name; /* NULL ends the table */
     enum config_kind kind;
     bool is_required;
+    const char *unless;  /* another key of the block, beside which this one is not required */
     bool is_lower;       /* CONFIG_TEXT, CONFIG_TEXTS: without case, kept in lower-case */
     bool is_secret;      /* CONFIG_TEXT: never shown */
     size_t offset;       /* of the field; CONFIG_BLOCK: of the struct */

@@ -42,7 +42,7 @@ void config__load_kinds(struct config_loader *l, const struct config_node *n, vo
     struct config_token *t = token;
 
     if (n->type != CONFIG_NODE_LIST || n->count == 0) {
-        config__error(l, n, "expected a list of purge, read, wide and regions, such as [purge]");
+        config__error(l, n, "expected a list of purge, read, wide, regions and publish, such as [purge]");
         return;
     }
     for (const struct config_node *v = n->first; v != NULL; v = v->next) {
@@ -54,8 +54,10 @@ void config__load_kinds(struct config_loader *l, const struct config_node *n, vo
             t->may_purge_wide = true;
         else if (slice_eq(v->text, SLICE("regions")))
             t->may_regions = true;
+        else if (slice_eq(v->text, SLICE("publish")))
+            t->may_publish = true;
         else
-            config__error(l, v, "%s is not known here; write purge, read, wide or regions",
+            config__error(l, v, "%s is not known here; write purge, read, wide, regions or publish",
                           config__quote(v->text).text);
     }
     if (t->may_purge_wide && !t->may_purge)

@@ -167,6 +167,15 @@ static const struct config_node *earlier(const struct config_node *n)
     return NULL;
 }
 
+static bool has_key(const struct config_node *block, const char *name)
+{
+    const struct config_node *n = block->first;
+
+    while (n != NULL && !slice_eq(n->key, slice_of(name)))
+        n = n->next;
+    return n != NULL;
+}
+
 void config__load_block(struct config_loader *l, const struct config_node *n,
                         const struct config_key *keys, void *base)
 {
@@ -198,7 +207,8 @@ void config__load_block(struct config_loader *l, const struct config_node *n,
         seen |= UINT64_C(1) << (k - keys);
     }
     for (const struct config_key *k = keys; k->name != NULL; k++)
-        if (k->is_required && (seen & UINT64_C(1) << (k - keys)) == 0)
+        if (k->is_required && (seen & UINT64_C(1) << (k - keys)) == 0 &&
+            !(k->unless != NULL && has_key(n, k->unless)))
             config__missing_error(l, n, k->name, k->means);
 }
 

@@ -184,13 +184,24 @@ static const struct config_key negative_keys[] = {
      .means = "lifetime of server errors; default: as the response says"},
     END};
 
+static const struct config_key files_lifetime_keys[] = {
+    {"hashed", CONFIG_SECONDS, AT(config_site, files_hashed_s), .max = SECONDS_MAX,
+     .means = "of names that carry a hash of the content, such as app.8f3c2a1b.js; default: 1y"},
+    {"others", CONFIG_SECONDS, AT(config_site, files_others_s), .max = SECONDS_MAX,
+     .means = "of all others; 0s: validated each time; default: 0s"},
+    {"names", CONFIG_TEXTS, AT(config_site, files_names), .min = 1, .max = WORDS_MAX,
+     .check = config__check_path_glob,
+     .means = "write globs over paths, such as [\"/assets/*\"]: these carry a hash too; default: "
+              "none"},
+    END};
+
 static const struct config_key site_keys[] = {
     {"name", CONFIG_TEXT, .is_required = true, AT(config_site, name), .check = config__check_label,
      .means = "write a short name; metrics, logs and tokens use it"},
     {"hosts", CONFIG_TEXTS, .is_required = true, AT(config_site, hosts), .is_lower = true, .min = 1,
      .max = HOSTS_MAX, .check = config__check_host,
      .means = "write the names it answers to, such as [www.example.com, \"*.cdn.example.com\"]"},
-    {"origin", CONFIG_BLOCK, .is_required = true, AT(config_site, origin), .inside = origin_keys,
+    {"origin", CONFIG_BLOCK, .is_required = true, .unless = "files", AT(config_site, origin), .inside = origin_keys,
      .means = "write where it comes from, such as origin: {servers: [https://10.0.0.5:8443]}"},
     {"rules", CONFIG_LIST, ITEMS(config_site, rules, rules_count, config_rule), .max = RULES_MAX,
      .inside = rule_keys, .begin = begin_rule,
@@ -221,6 +232,10 @@ static const struct config_key site_keys[] = {
               "sent to a much nearer region; default: off"},
     {"geo_redirect", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_redirect_keys,
      .means = "which answers are worth a redirect"},
+    {"files", CONFIG_BOOL, AT(config_site, files), .words = yes_no,
+     .means = "yes: what `selvage publish` has put there is answered first; default: no"},
+    {"files_lifetime", CONFIG_BLOCK, IN_BLOCK, .inside = files_lifetime_keys,
+     .means = "how long clients may keep published files"},
     END};
 
 static void begin_site(void *item, const struct config_node *n)
@@ -238,6 +253,7 @@ static void begin_site(void *item, const struct config_node *n)
         .negative_5xx_s = CONFIG_UNSET,
         .max_request_body = LIMIT_REQUEST_BODY_BYTES,
         .geo_min_size = LIMIT_GEO_REDIRECT_BYTES,
+        .files_hashed_s = LIMIT_FILES_HASHED_S,
     };
 }
 
@@ -257,7 +273,7 @@ static const struct config_key token_keys[] = {
      .means = "write at least 16 bytes, such as from `openssl rand -hex 24`"},
     {"kinds", CONFIG_CUSTOM, .is_required = true, .load = config__load_kinds,
      .means = "write what it allows: purge, read (status, lists, explain), wide (purges of hosts "
-              "and of everything), regions (drain and undrain them)"},
+              "and of everything), regions (drain and undrain them), publish (releases of sites with files: yes)"},
     {"sites", CONFIG_TEXTS, AT(config_token, sites), .min = 1, .max = SITES_MAX,
      .check = config__check_label, .means = "write names of sites it is good for; default: all"},
     END};
@@ -339,6 +355,8 @@ static const struct config_key store_keys[] = {
      .means = "write where objects are kept, such as /var/lib/selvage"},
     {"size", CONFIG_BYTES, .is_required = true, AT(config, store_size), .min = STORE_BYTES_MIN,
      .max = STORE_BYTES_MAX, .means = "write how much of the disk is used, such as 100GiB"},
+    {"files", CONFIG_BYTES, AT(config, files_size), .min = STORE_BYTES_MIN, .max = STORE_BYTES_MAX,
+     .means = "room for published releases, beside size; default: 10GiB"},
     END};
 
 static const struct config_key log_keys[] = {
@@ -413,4 +431,5 @@ void config__set_defaults(struct config *c)
     c->drain_ms = LIMIT_DRAIN_MS;
     c->direct = true;
     c->journal.grace_ms = LIMIT_JOURNAL_GRACE_MS;
+    c->files_size = LIMIT_FILES_BYTES;
 }

@@ -19,6 +19,7 @@
 #include "server/kin.h"
 #include "server/listener.h"
 #include "server/reactor_h2o.h"
+#include "server/release.h"
 #include "store/store.h"
 
 enum {
@@ -94,6 +95,13 @@ static void on_members(void *user, struct buf *out)
     journal_list(server_journal(c->opt.server), out);
 }
 
+static void on_released(void *user)
+{
+    struct ctl *c = user;
+
+    journal_tell(server_journal(c->opt.server));
+}
+
 /* "name: value" lines, as people paste them; names are folded in a copy. */
 static enum err parse_fields(struct slice text, struct arena *a, struct http_fields *out)
 {
@@ -137,6 +145,8 @@ static enum err explain_in(struct ctl *c, struct arena *a, struct slice url, str
     site = sites_find(c->snapshot->sites, host);
     if (site == NULL)
         return ERR_NOT_FOUND;
+    if (release_explain(server_releases(c->opt.server), site, parts.target, a, out))
+        return ERR_OK;
     cache_explain(server_cache(c->opt.server), c->reader, site, parts.is_https, host, parts.target,
                   &fields, out);
     return ERR_OK;
@@ -198,7 +208,9 @@ static const char *reason_of(int status)
         {413, "Content Too Large"},
         {415, "Unsupported Media Type"},
         {421, "Misdirected Request"},
+        {409, "Conflict"},
         {429, "Too Many Requests"},
+        {507, "Insufficient Storage"},
         {503, "Service Unavailable"},
     };
 
@@ -300,12 +312,20 @@ static void configure(struct ctl *c)
         on_req;
 }
 
+static void on_switched(void *server)
+{
+    journal_tell(server_journal(server)); /* of nodes that follow this one */
+}
+
 static void follow(struct ctl *c)
 {
     struct follower_options opt = {
         .purge = server_purge(c->opt.server),
         .config = server_config(c->opt.server),
         .reactor = c->reactor,
+        .files = server_files(c->opt.server),
+        .releases = server_releases(c->opt.server),
+        .switched = on_switched,
         .settled = server_settled,
         .user = c->opt.server,
     };
@@ -360,7 +380,9 @@ enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *wh
         .purge = server_purge(opt->server),
         .store = server_store(opt->server),
         .drains = server_drains(opt->server),
-        .backend = {on_ready, on_explain, on_head_facts, on_members, c},
+        .files = server_files(opt->server),
+        .releases = server_releases(opt->server),
+        .backend = {on_ready, on_explain, on_head_facts, on_members, on_released, c},
         .version = opt->version,
     };
     struct sockaddr_storage sa;

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "purge/follow.h"
 #include "server/journal.h"
+#include "server/release_follow.h"
 
 enum {
     WATCH_MS = 500,
@@ -29,6 +30,7 @@ struct follower {
     struct upstream_target *target;          /* a reference */
     struct upstream_fetch *stream, *applied; /* running, or NULL */
     struct follow *follow;                   /* of the stream, from its head on */
+    struct release_follow *releases;         /* owned */
     struct reactor_timer retry, watch;
     int64_t retry_ms, heard_ms;
     unsigned failures;          /* one after the other */
@@ -42,6 +44,32 @@ static void settle(struct follower *f)
     if (!f->is_settled)
         f->opt.settled(f->opt.user);
     f->is_settled = true;
+}
+
+/* It has caught up with the owner's purges; with its releases too, as far as they can be had? */
+static void settle_both(struct follower *f)
+{
+    if (purge_was_heard(f->opt.purge) && release_follow_is_settled(f->releases))
+        settle(f);
+}
+
+static void on_releases_settled(void *user)
+{
+    settle_both(user);
+}
+
+static void on_switched(void *user)
+{
+    struct follower *f = user;
+
+    f->opt.switched(f->opt.user);
+}
+
+static void on_announcement(void *user, struct slice bytes)
+{
+    struct follower *f = user;
+
+    release_follow_take(f->releases, bytes);
 }
 
 /* ---- requests ---- */
@@ -171,8 +199,10 @@ static void on_head(void *user, const struct upstream_head *h)
     struct follower *f = user;
 
     f->heard_ms = clock_mono_ms();
-    if (h->status == 200 && follow_new(f->opt.purge, &f->follow) == ERR_OK)
+    if (h->status == 200 && follow_new(f->opt.purge, &f->follow) == ERR_OK) {
+        follow_on_announcement(f->follow, on_announcement, f);
         return;
+    }
     if (h->status == 409) {
         metrics_add(METRIC_JOURNAL_REFUSED, 1);
         say_lost(f, "it refuses this node: it is of another cluster, or of a smaller epoch than "
@@ -217,7 +247,7 @@ static enum upstream_flow on_body(void *user, const char *p, size_t n)
             log_info("journal: following %s", config_journal_owner(f->opt.config));
         f->is_silent = false;
         f->failures = 0;
-        settle(f);
+        settle_both(f);
     }
     tell(f);
     return UPSTREAM_GO_ON;
@@ -286,6 +316,24 @@ static enum err make_target(const struct config *c, struct upstream_target **out
     return upstream_target_new(&opt, out);
 }
 
+static enum err make_releases(struct follower *f)
+{
+    struct release_follow_options opt = {
+        .files = f->opt.files,
+        .releases = f->opt.releases,
+        .reactor = f->opt.reactor,
+        .upstream = f->upstream,
+        .target = f->target,
+        .host = strstr(config_journal_owner(f->opt.config), "//") + 2,
+        .secret = f->opt.config->peer.secret,
+        .switched = on_switched,
+        .settled = on_releases_settled,
+        .user = f,
+    };
+
+    return release_follow_new(&opt, &f->releases);
+}
+
 enum err follower_new(const struct follower_options *opt, struct follower **out)
 {
     struct follower *f = calloc(1, sizeof(*f));
@@ -299,6 +347,8 @@ enum err follower_new(const struct follower_options *opt, struct follower **out)
     e = upstream_new(opt->reactor, &f->upstream);
     if (e == ERR_OK)
         e = make_target(opt->config, &f->target);
+    if (e == ERR_OK)
+        e = make_releases(f);
     if (e != ERR_OK) {
         follower_free(f);
         return e;
@@ -318,6 +368,7 @@ void follower_free(struct follower *f)
     end_stream(f);
     if (f->applied != NULL)
         upstream_cancel(f->applied);
+    release_follow_free(f->releases);
     upstream_free(f->upstream);
     upstream_target_unref(f->target);
     free(f);

@@ -17,6 +17,9 @@ struct follower_options {
     struct purge *purge;         /* borrowed; of a follower */
     const struct config *config; /* borrowed: with an owner */
     struct reactor *reactor;     /* borrowed */
+    struct files *files;         /* borrowed; and what is in use of them: */
+    struct releases *releases;
+    void (*switched)(void *user); /* a site has another release */
     /* It has caught up for the first time, or there is nobody to catch up with. */
     void (*settled)(void *user);
     void *user;

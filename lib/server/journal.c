@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "purge/serve.h"
+#include "purge/stream.h"
+#include "release/release.h"
 #include "server/peer.h"
 #include "server/request.h"
 
@@ -17,8 +19,8 @@ enum {
     MEMBERS_MAX = 400, /* each stream is a reader of the journal, and LMDB has 512 places */
     NAME_BYTES = 65,
     ID_DIGITS = 16,
-    SEND_BYTES = 64 << 10, /* of one writing */
-    OUT_BYTES_MAX = 256 << 10,
+    SEND_BYTES = 64 << 10,   /* of one writing */
+    OUT_BYTES_MAX = 2 << 20, /* with a release of each site, of 4,096 at most */
     GRACES_OF_A_MEMBER = 10,
     GRACE_MS_MAX = 3600000,
     /* a follower that has not heard its own owner for so long lends no lease */
@@ -45,7 +47,8 @@ struct stream {
     struct serve *serve;
     struct buf out; /* on its way */
     uint64_t member;
-    bool is_due; /* there may be news, and bytes are still on their way */
+    uint64_t releases; /* releases_version() of what it has been told */
+    bool is_due;       /* there may be news, and bytes are still on their way */
 };
 
 /* What a worker has; its message is posted when the head has moved. */
@@ -249,6 +252,30 @@ static bool must_end(const struct stream *s)
     return s->r->worker->draining || !purge_has_lease(p, clock_mono_ms(), RELAY_SILENT_MS);
 }
 
+/* ---- releases: which each site has, all of them each time ---- */
+
+static void add_release(void *out, struct slice news)
+{
+    stream_put_announcement(out, news);
+}
+
+static void tell_releases(void *user, struct buf *out)
+{
+    struct stream *s = user;
+
+    if (s->journal->opt.releases == NULL)
+        return;
+    /* before they are read: one that comes meanwhile is told again */
+    s->releases = releases_version(s->journal->opt.releases);
+    releases_tell(s->journal->opt.releases, add_release, out);
+}
+
+static bool has_release_news(const struct stream *s)
+{
+    return s->journal->opt.releases != NULL &&
+           releases_version(s->journal->opt.releases) != s->releases;
+}
+
 static void go_on(struct stream *s)
 {
     struct server_request *r = s->r;
@@ -269,6 +296,13 @@ static void go_on(struct stream *s)
     e = serve_next(s->serve, &s->out, SEND_BYTES, &more);
     if (e != ERR_OK) {
         log_error("the purge journal cannot be read for a follower: %s", err_name(e));
+        end_stream(s);
+        return;
+    }
+    if (has_release_news(s))
+        tell_releases(s, &s->out);
+    if (s->out.failed) {
+        log_error("journal: out of memory for a follower");
         end_stream(s);
         return;
     }
@@ -325,6 +359,7 @@ static void begin_stream(struct journal *j, struct server_request *r, const stru
 
     *s = (struct stream){.journal = j, .r = r, .serve = serve, .member = q->id};
     buf_init(&s->out, OUT_BYTES_MAX);
+    serve_on_begin(serve, tell_releases, s);
     s->beat = (struct reactor_timer){.fire = on_beat, .user = s};
     LIST_PUSH(at->streams, s);
     r->journal_stream = s;

@@ -24,7 +24,8 @@ struct server_request;
 #define JOURNAL_PATH "/_selvage/journal"
 
 struct journal_options {
-    struct purge *purge; /* borrowed */
+    struct purge *purge;       /* borrowed */
+    struct releases *releases; /* borrowed; told to followers.  NULL: none */
     struct worker *workers;
     unsigned workers_count;
     /*
@@ -38,10 +39,11 @@ struct journal_options {
 NODISCARD enum err journal_new(const struct journal_options *opt, struct journal **out);
 void journal_free(struct journal *j); /* when the workers have ended; NULL is fine */
 
-/* The head has moved: streams go on.  The thread that appends. */
+/* The head has moved, or a site has another release: streams go on.  The thread that appends. */
 void journal_tell(void *journal);
 
-/* Is it for the journal?  Then it is answered.  Of an authenticated peer; on the worker's thread. */
+/* Is it for the journal?  Then it is answered.  Of an authenticated peer; on the worker's thread.
+ */
 bool journal_takes(struct journal *j, struct server_request *r);
 
 /* {"position":"...","members":[...]} */

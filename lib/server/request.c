@@ -18,6 +18,7 @@
 #include "server/listener.h"
 #include "server/peer.h"
 #include "server/region.h"
+#include "server/release.h"
 
 enum {
     HALF_CLOSED_MS = 5000, /* who has closed his side may still read; for so long */
@@ -153,6 +154,7 @@ static void on_died(void *p)
     if (r->exchange != NULL)
         cache_end(r->exchange);
     arena_release(&r->arena);
+    release_unref(r->release);
     snapshot_unref(r->snapshot);
     if (c->running.request == r)
         c->running.request = NULL;
@@ -616,6 +618,7 @@ static void ask_cache(struct server_request *r, struct slice host)
     struct cache_request rq = {
         .site = r->site,
         .hold = {r->snapshot, hold_ref, hold_unref},
+        .file = r->file.fields == NULL ? NULL : &r->file,
         .method = method_of(r),
         .host = host,
         .target = target_of(r),
@@ -668,6 +671,17 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
     if (is_for_peers(r->conn) &&
         (!read_fields(r) || !admit_peer(r) || journal_takes(server_journal(r->worker->server), r)))
         return 0;
+    if (is_for_peers(r->conn)) {
+        switch (release_settle_peer(r)) {
+        case RELEASE_IS_FILE:
+            ask_cache(r, SLICE(""));
+            return 0;
+        case RELEASE_IS_ANSWERED:
+            return 0;
+        case RELEASE_IS_NOT_FOR_US:
+            break;
+        }
+    }
     if (!find_site(r, &host))
         return 0;
     if (r->conn->kind == CONN_REDIRECT) {
@@ -677,8 +691,10 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
     if (body_is_refused(r) || (!is_for_peers(r->conn) && !read_fields(r)) || fields_are_refused(r))
         return 0;
     region_settle_host(r, &host);
-    if (!region_redirects_request(r, host))
-        ask_cache(r, host);
+    if (region_redirects_request(r, host) ||
+        (r->site->has_files && release_settle(r) == RELEASE_IS_ANSWERED))
+        return 0;
+    ask_cache(r, host);
     return 0;
 }
 
@@ -755,6 +771,7 @@ enum err request_server_start(struct server *s, struct buf *why)
         .node = c->node,
         .store = server_store(s),
         .purge = server_purge(s),
+        .files = server_files(s),
         .store_bytes = c->store_size,
         .journal_grace_ms = (int64_t)c->journal.grace_ms,
         .on_journal_lost = lost_policy(c),

@@ -6,6 +6,7 @@
  * response_fields.c   what is added to an answer's fields
  * fetcher.c      struct cache_fetcher over lib/upstream
  * accesslog.c    one line a request
+ * release.c      files of releases
  *
  * A struct server_request hangs on the pool of its h2o_req_t: whatever ends the request runs the
  * pool's disposer, and that alone ends the exchange.  Once the final h2o_send() has been called,
@@ -15,6 +16,7 @@
 #define SERVER_REQUEST_H
 
 #include "base/arena.h"
+#include "base/digest.h"
 #include "cache/cache.h"
 #include "server/server_priv.h"
 
@@ -37,6 +39,10 @@ struct server_request {
     const struct site *site;   /* NULL until found */
     struct cache_exchange *exchange;
     struct http_fields fields; /* of the request */
+    struct release *release;   /* a reference; of a site with files; NULL: there is none */
+    struct cache_file file;    /* which the request means; fields == NULL: none */
+    struct http_fields file_fields;
+    unsigned char file_sha256[DIGEST_SHA256_BYTES];
     char id[REQUEST_ID_BYTES];
     bool is_head;
     bool is_at_region;           /* asked for by a region's hostname */

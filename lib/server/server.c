@@ -20,6 +20,7 @@
 #include "cache/variant.h"
 #include "geo/regions.h"
 #include "purge/purge.h"
+#include "release/release.h"
 #include "server/conn.h"
 #include "server/ctl.h"
 #include "server/guards.h"
@@ -54,6 +55,8 @@ struct server {
     struct purge *purge; /* owned */
     struct store *store; /* owned */
     struct cache *cache; /* of request.c */
+    struct files *files; /* owned */
+    struct releases *releases;  /* owned */
     struct geo_drains *drains;  /* owned */
     struct kin *kin;            /* owned */
     char *drains_file;          /* owned */
@@ -110,6 +113,16 @@ void server_settled(void *server)
 
     atomic_store_explicit(&s->is_lagging, false, memory_order_relaxed);
     cache_lags(s->cache, false);
+}
+
+struct files *server_files(struct server *s)
+{
+    return s->files;
+}
+
+struct releases *server_releases(struct server *s)
+{
+    return s->releases;
 }
 
 struct geo_drains *server_drains(struct server *s)
@@ -225,8 +238,8 @@ static void explain_open(struct buf *why, const char *dir, const char *what, enu
     case ERR_CORRUPT:
         buf_addf(why,
                  "store.directory: %s: %s is damaged or of another version: restore it from a "
-                 "backup, or move it away "
-                 "to begin a new journal (all stored objects are then dropped)",
+                 "backup, or move it away to begin anew (without a journal all stored objects are "
+                 "dropped; without published files, publish again)",
                  dir, what);
         break;
     case ERR_IO:
@@ -258,6 +271,18 @@ static enum err open_store(struct server *s, const char *dir, struct buf *why)
         explain_open(why, dir, "the store", e);
     else if (emptied != NULL)
         log_warn("store: %s: begun anew: %s", dir, emptied);
+    return e;
+}
+
+static enum err open_files(struct server *s, const char *dir, struct buf *why)
+{
+    struct files_options opt = {.dir = dir, .bytes_max = s->config->files_size};
+    enum err e = files_open(&opt, &s->files);
+
+    if (e == ERR_OK)
+        e = releases_new(s->files, &s->releases);
+    if (e != ERR_OK)
+        explain_open(why, dir, "what is published", e);
     return e;
 }
 
@@ -300,6 +325,10 @@ static enum err open_disk(struct server *s, struct buf *why)
     if (!s->is_lagging && !s->opt.role->faces_public)
         log_info("this node owns the journal of purges: name it as journal.owner on all other "
                  "nodes of the fleet");
+    snprintf(path, sizeof(path), "%s/files", dir);
+    e = open_files(s, path, why);
+    if (e != ERR_OK)
+        return e;
     snprintf(path, sizeof(path), "%s/store-0", dir);
     return open_store(s, path, why);
 }
@@ -353,6 +382,7 @@ static void on_diverged(void *user, uint16_t epoch)
 static enum err make_journal(struct server *s)
 {
     struct journal_options opt = {.purge = s->purge,
+                                  .releases = s->releases,
                                   .workers = s->workers,
                                   .workers_count = s->workers_count,
                                   .diverged = on_diverged,
@@ -447,6 +477,8 @@ void server_free(struct server *s)
     store_close(s->store);
     if (s->purge != NULL)
         purge_close(s->purge);
+    releases_free(s->releases);
+    files_close(s->files);
     geo_drains_free(s->drains);
     kin_free(s->kin);
     free(s->drains_file);
@@ -487,6 +519,7 @@ static void tell_what_needs_a_restart(const struct config *old, const struct con
         {"admin.listen", !same(old->admin_listen, new->admin_listen)},
         {"store.directory", !same(old->store_directory, new->store_directory)},
         {"store.size", old->store_size != new->store_size},
+        {"store.files", old->files_size != new->files_size},
         {"workers", old->workers != new->workers},
         {"journal", !same(config_journal_owner(old), config_journal_owner(new)) ||
                         old->journal.grace_ms != new->journal.grace_ms ||

@@ -32,10 +32,12 @@ struct cache;
 struct cache_worker;
 struct purge;
 struct request_worker; /* request.h */
+struct files;
 struct geo_drains;
 struct journal;
 struct kin;
 struct geo_region;
+struct releases;
 struct store;
 struct store_reader;
 
@@ -63,6 +65,9 @@ struct snapshot {
     size_t shields_count;
     struct sites *sites;            /* owned */
     char sites_hash[SITES_HASH_BYTES + 1]; /* config->sites_hash as text */
+    struct site files_site;         /* of contents that are had from the journal's owner */
+    struct snapshot_origin files_origin;
+    const struct site *files_from;  /* files_site; NULL: this node has no owner, and publishes itself */
     struct tls *tls;                /* owned; NULL when no listener has certificates */
     struct geo *geo;                /* owned; NULL without a database */
     struct geo_region *regions;     /* owned */
@@ -268,6 +273,8 @@ struct cache *server_cache(struct server *s);
 struct journal *server_journal(struct server *s);
 struct kin *server_kin(struct server *s);
 void server_settled(void *server); /* it lags no longer; any thread */
+struct files *server_files(struct server *s);
+struct releases *server_releases(struct server *s);
 struct geo_drains *server_drains(struct server *s); /* NULL while it starts */
 const struct role *server_role(const struct server *s);
 const struct config *server_config(const struct server *s); /* the one it started with */

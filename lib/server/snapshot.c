@@ -166,6 +166,48 @@ static enum err make_shields(struct snapshot *s, struct buf *why)
     return ERR_OK;
 }
 
+/* The shield of that URL, a reference: it is probed already, and has connections.  NULL: none is.
+ */
+static struct upstream_target *shield_of(const struct snapshot *s, const char *url)
+{
+    const struct config *c = s->config;
+    size_t at = 0;
+
+    for (size_t i = 0; i < c->groups_count; i++)
+        for (size_t j = 0; j < c->groups[i].shields.count; j++, at++)
+            if (strcmp(c->groups[i].shields.item[j], url) == 0)
+                return upstream_target_ref(s->shield[at]);
+    return NULL;
+}
+
+/* Contents of releases come from where purges do: the node that publishes. */
+static enum err make_files_site(struct snapshot *s, struct buf *why)
+{
+    const char *owner = config_journal_owner(s->config);
+    enum err e = ERR_OK;
+
+    if (owner == NULL)
+        return ERR_OK;
+    s->files_origin.target = shield_of(s, owner);
+    if (s->files_origin.target == NULL)
+        e = make_shield(s->config, owner, &s->files_origin.target);
+    if (e == ERR_INVALID)
+        buf_addf(why, "journal.owner: %s is no URL of the form http(s)://HOST[:PORT]", owner);
+    if (e != ERR_OK)
+        return e;
+    s->files_origin.secret = slice_of(s->config->peer.secret);
+    s->files_origin.sites_hash = (struct slice){s->sites_hash, SITES_HASH_BYTES};
+    s->files_site = (struct site){
+        .name = "releases",
+        .negative_404_s = SITE_UNSET,
+        .negative_5xx_s = SITE_UNSET,
+        .has_origin = true,
+        .user = &s->files_origin,
+    };
+    s->files_from = &s->files_site;
+    return ERR_OK;
+}
+
 /* All shields, and behind them the origin, if it may be asked. */
 static enum err make_route(const struct snapshot *s, struct snapshot_origin *o)
 {
@@ -197,7 +239,8 @@ enum err snapshot_probe(const struct snapshot *s, struct upstream_prober *p)
     for (size_t i = 0; i < s->shields_count; i++)
         t[count++] = s->shield[i];
     for (size_t i = 0; i < sites; i++)
-        t[count++] = s->origin[i].target;
+        if (s->origin[i].target != NULL)
+            t[count++] = s->origin[i].target;
     e = upstream_prober_use(p, t, count);
     free(t);
     return e;
@@ -229,9 +272,16 @@ static enum err fill_site(struct snapshot *all, struct site *s, struct snapshot_
         .max_request_body = c->max_request_body,
         .hsts_s = c->hsts_s,
         .log_full = c->log_full,
+        .has_files = c->files,
+        .files_hashed_s = c->files_hashed_s,
+        .files_others_s = c->files_others_s,
+        .files_names = strings_of(&c->files_names),
+        .has_origin = c->origin.servers.count > 0,
         .sends_country = c->geo == CONFIG_GEO_HEADER,
         .user = origin,
     };
+    if (c->origin.servers.count == 0)
+        return ERR_OK; /* nothing is ever asked for */
     e = make_target(all, c, origin, why);
     return e == ERR_OK ? make_route(all, origin) : e;
 }
@@ -245,8 +295,11 @@ static void snapshot_free(struct snapshot *s)
     sites_free(s->sites);
     for (size_t i = 0; s->origin != NULL && i < count; i++) {
         upstream_route_unref(s->origin[i].route);
-        upstream_target_unref(s->origin[i].target);
+        if (s->origin[i].target != NULL)
+            upstream_target_unref(s->origin[i].target);
     }
+    if (s->files_origin.target != NULL)
+        upstream_target_unref(s->files_origin.target);
     for (size_t i = 0; i < s->shields_count; i++)
         upstream_target_unref(s->shield[i]);
     free(s->shield);
@@ -269,6 +322,8 @@ static enum err fill(struct snapshot *s, struct buf *why)
     if (s->site == NULL || s->origin == NULL)
         return ERR_NOMEM;
     e = make_shields(s, why);
+    if (e == ERR_OK)
+        e = make_files_site(s, why);
     for (size_t i = 0; e == ERR_OK && i < c->sites_count; i++)
         e = fill_site(s, &s->site[i], &s->origin[i], &c->sites[i], why);
     if (e == ERR_OK) {

@@ -49,6 +49,10 @@ struct site {
     uint64_t max_request_body;
     uint64_t hsts_s;
     bool log_full;
+    bool has_files;     /* published releases answer first */
+    int64_t files_hashed_s, files_others_s; /* how long clients may keep a file: name with a hash, others */
+    struct site_strings files_names;        /* globs over paths: these count as with a hash */
+    bool has_origin;    /* else files are all there is */
     bool sends_country; /* X-Geo-Country goes upstream, so the country is part of the key */
     void *user; /* the server's own: origin and so on */
 };

@@ -101,7 +101,13 @@ static void install(const char *name, bool with_defaults)
                                           "set_cookie:",
                                           "max_request_body:",
                                           "log:",
-                                          "underscores:"};
+                                          "underscores:",
+                                          "  files:",
+                                          "files: no",
+                                          "files_lifetime:",
+                                          "  hashed:",
+                                          "  others:",
+                                          "  names:"};
         char commented[64];
 
         for (size_t i = 0; i < sizeof(key) / sizeof(key[0]); i++) {
@@ -241,6 +247,11 @@ static void test_what_is_called_a_default_is_one(void **state)
     assert_int_equal(a->max_request_body, b->max_request_body);
     assert_int_equal(a->log_full, b->log_full);
     assert_int_equal(a->underscores, b->underscores);
+    assert_int_equal(plain->files_size, full->files_size);
+    assert_int_equal(a->files, b->files);
+    assert_int_equal(b->files_names.count, 1); /* shown as an example */
+    assert_int_equal(a->files_hashed_s, b->files_hashed_s);
+    assert_int_equal(a->files_others_s, b->files_others_s);
     config_unref(plain);
     config_unref(full);
 }

@@ -368,8 +368,8 @@ static void test_all_mistakes_of_all_files_are_told_at_once(void **state)
         "\"0.0.0.0:80\"}]\n"
         "t.yaml:2:21: tokens[0].secret: the secret is too short; at least 16 bytes, such as from "
         "`openssl rand -hex 24`\n"
-        "t.yaml:2:36: tokens[0].kinds[0]: 'fly' is not known here; write purge, read, wide or "
-        "regions\n"
+        "t.yaml:2:36: tokens[0].kinds[0]: 'fly' is not known here; write purge, read, wide, "
+        "regions or publish\n"
         "edge.yaml:3:15: store.size: '1MiB' is too small; at least 16MiB\n"
         "edge.yaml:3:8: store.directory: is missing; write where objects are kept, such as "
         "/var/lib/selvage\n"
@@ -475,7 +475,8 @@ static void test_mistakes_in_tokens_are_told_without_the_secret(void **state)
          "t.yaml:2:21: tokens[0].secret: the secret must be one word of printable ASCII: it "
          "travels in a request field\n"},
         {"{name: a, secret: " SECRET ", kinds: []}",
-         "t.yaml:2:46: tokens[0].kinds: expected a list of purge, read, wide and regions, such as "
+         "t.yaml:2:46: tokens[0].kinds: expected a list of purge, read, wide, regions and publish, "
+         "such as "
          "[purge]\n"},
         {"{name: a, secret: " SECRET ", kinds: [wide]}",
          "t.yaml:2:46: tokens[0].kinds: wide (purges of hosts and of everything) needs purge "

@@ -116,6 +116,29 @@ static void test_a_site_has_the_documented_defaults(void **state)
     config_unref(c);
 }
 
+static void test_files_may_do_without_an_origin(void **state)
+{
+    struct config *c =
+        load("sites:\n"
+             "- name: www\n"
+             "  hosts: [a.example]\n"
+             "  files: yes\n"
+             "  files_lifetime: {hashed: 30d, others: 5m, names: [\"/assets/*\"]}\n");
+
+    (void)state;
+    assert_true(c->sites[0].files);
+    assert_int_equal(c->sites[0].origin.servers.count, 0);
+    assert_int_equal(c->sites[0].files_hashed_s, 30 * 86400);
+    assert_int_equal(c->sites[0].files_others_s, 300);
+    assert_string_equal(c->sites[0].files_names.item[0], "/assets/*");
+    config_unref(c);
+    c = load(SITE);
+    assert_false(c->sites[0].files);
+    assert_int_equal(c->sites[0].files_hashed_s, 31536000);
+    assert_int_equal(c->sites[0].files_others_s, 0);
+    config_unref(c);
+}
+
 static void test_everything_of_a_site_arrives(void **state)
 {
     struct config *c;
@@ -338,7 +361,8 @@ static void test_each_mistake_is_told_with_its_place(void **state)
          "s.yaml:4:45: sites[0].origin.ca: '.' is a folder; name a PEM file\n"},
         {"sites:\n- name: a\n  hosts: [a.example]\n  origin: {servers: [http://o.example], "
          "health: {every: 1s}}\n",
-         "s.yaml:4:49: sites[0].origin.health.path: is missing; write what to ask for, such as /up: a "
+         "s.yaml:4:49: sites[0].origin.health.path: is missing; write what to ask for, such as "
+         "/up: a "
          "status of 2xx or 3xx means up\n"},
         {SITE "  max_request_body: 65MiB\n",
          "s.yaml:5:21: sites[0].max_request_body: '65MiB' is too large; at most 64MiB\n"},
@@ -399,6 +423,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, enter_dir, leave_dir)
     const struct CMUnitTest tests[] = {
         TEST(test_a_site_has_the_documented_defaults),
+        TEST(test_files_may_do_without_an_origin),
         TEST(test_everything_of_a_site_arrives),
         TEST(test_rules_keep_their_order_and_their_lines),
         TEST(test_tracking_is_a_word_alone_and_in_a_list),

@@ -43,8 +43,8 @@ static const char global_help[] =
     "Exit status: 0 done, 1 a node or a check failed, 2 wrong usage.\n";
 
 const struct cli_command *const cli_commands[] = {
-    &cmd_purge, &cmd_status,  &cmd_ls,   &cmd_explain, &cmd_regions,
-    &cmd_check, &cmd_pki, &cmd_version, &cmd_help, NULL,
+    &cmd_purge,    &cmd_status, &cmd_ls,  &cmd_explain, &cmd_regions, &cmd_publish, &cmd_releases,
+    &cmd_rollback, &cmd_check,  &cmd_pki, &cmd_version, &cmd_help,    NULL,
 };
 
 const struct cli_command *cli_find_command(const char *name)

@@ -42,7 +42,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cmd_purge, cmd_status, cmd_check, cmd_pki, cmd_ls, cmd_explain,
-    cmd_regions, cmd_version, cmd_help;
+    cmd_regions, cmd_publish, cmd_releases, cmd_rollback, cmd_version, cmd_help;
 
 /* All commands in the order of the help text; ends with NULL. */
 extern const struct cli_command *const cli_commands[];

@@ -64,6 +64,8 @@ static bool make_fields(struct round *r)
         if (!add_field(r, "Authorization", bearer))
             return false;
     }
+    if (r->request->data.p != NULL)
+        return add_field(r, "Content-Type", r->request->data_type) && add_field(r, "Expect", "");
     return r->request->body == NULL || add_field(r, "Content-Type", "application/json");
 }
 
@@ -92,7 +94,12 @@ static bool set_up(struct round *r, struct call *call)
          curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK;
     if (cli->ca != NULL)
         ok = ok && curl_easy_setopt(c, CURLOPT_CAINFO, cli->ca) == CURLE_OK;
-    if (r->request->body != NULL)
+    if (r->request->data.p != NULL)
+        ok = ok &&
+             curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->request->data.n) ==
+                 CURLE_OK &&
+             curl_easy_setopt(c, CURLOPT_POSTFIELDS, r->request->data.p) == CURLE_OK;
+    else if (r->request->body != NULL)
         ok = ok && curl_easy_setopt(c, CURLOPT_POSTFIELDS, r->request->body) == CURLE_OK;
     return ok;
 }
@@ -243,6 +250,7 @@ static void finish(struct round *r, struct call *call, CURLcode code)
         return;
     }
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    a->status = status;
     a->ok = status == 200;
     if (!a->ok)
         say_status(r->cli, a, status);

@@ -23,13 +23,16 @@ enum { CLIENT_ANSWER_BYTES_MAX = 1 << 20, CLIENT_LIST_BYTES_MAX = 64 << 20 };
 
 struct client_request {
     const char *path; /* with query */
-    const char *body; /* JSON: a POST; NULL: a GET */
+    const char *body; /* JSON: a POST; NULL: a GET, unless there is data */
     size_t answer_bytes_max;
+    struct slice data;     /* bytes instead: a POST; p == NULL: none */
+    const char *data_type; /* their content type */
 };
 
 struct client_answer {
     const char *node; /* borrowed from the settings */
     bool ok;          /* status 200, whole */
+    long status;      /* 0: there was no answer */
     int64_t ms;       /* from the start to the last byte or the failure */
     struct buf body;  /* owned */
     char error[1024]; /* why not ok, and what to do about it; one line of printable ASCII */

@@ -150,7 +150,8 @@ static void compare(const struct cli *cli, const struct client_answer *a, void *
 
 static int check_against(struct cli *cli, uint64_t sites_hash)
 {
-    static const struct client_request request = {"/status", NULL, CLIENT_ANSWER_BYTES_MAX};
+    static const struct client_request request = {.path = "/status",
+                                                  .answer_bytes_max = CLIENT_ANSWER_BYTES_MAX};
     struct comparison c = {.sites_hash = sites_hash};
     struct report report = {
         .print = print_comparison, .user = &c, .seen = compare, .seen_user = &c};

@@ -60,7 +60,8 @@ static int ask(struct cli *cli, const char *url, json_t *fields)
     static const struct report report = {.print = print_explanation, .print_json = print_json};
     json_t *root = json_pack("{s:s,s:O}", "url", url, "fields", fields);
     char *body = root == NULL ? NULL : json_dumps(root, JSON_COMPACT);
-    struct client_request request = {"/explain", body, CLIENT_ANSWER_BYTES_MAX};
+    struct client_request request = {
+        .path = "/explain", .body = body, .answer_bytes_max = CLIENT_ANSWER_BYTES_MAX};
     int status = body == NULL ? cli_wrong(cli, "the URL is not UTF-8; write other bytes as %%XX")
                               : report_ask(cli, &request, &report);
 

@@ -79,7 +79,8 @@ static int ask(struct cli *cli, const char *prefix, long limit)
 {
     const struct report report = {
         .print = print_list, .print_json = print_list_json, .user = &limit};
-    struct client_request request = {NULL, NULL, CLIENT_LIST_BYTES_MAX};
+    struct client_request request = {
+        .path = NULL, .body = NULL, .answer_bytes_max = CLIENT_LIST_BYTES_MAX};
     struct buf path;
     int status;
 

@@ -179,7 +179,8 @@ static int send_purge(struct cli *cli, const struct purge_words *w, struct recei
     struct report report = {.print = print_position};
     json_t *root = json_pack("{s:O,s:b,s:s}", "scopes", w->scopes, "soft", w->soft, "id", w->id);
     char *body = root == NULL ? NULL : json_dumps(root, JSON_COMPACT);
-    struct client_request request = {"/purge", body, CLIENT_ANSWER_BYTES_MAX};
+    struct client_request request = {
+        .path = "/purge", .body = body, .answer_bytes_max = CLIENT_ANSWER_BYTES_MAX};
     int status = CLI_FAILED;
 
     if (receipt != NULL) {

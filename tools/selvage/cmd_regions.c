@@ -57,7 +57,8 @@ static int change(struct cli *cli, const char *name, bool drain)
 {
     json_t *root = json_pack("{s:s, s:b}", "name", name, "drain", (int)drain);
     char *body = root == NULL ? NULL : json_dumps(root, JSON_COMPACT);
-    struct client_request request = {"/regions", body, CLIENT_ANSWER_BYTES_MAX};
+    struct client_request request = {
+        .path = "/regions", .body = body, .answer_bytes_max = CLIENT_ANSWER_BYTES_MAX};
     struct report report = {.print = print_drain, .user = name};
     int status = CLI_USAGE;
 
@@ -73,7 +74,8 @@ static int change(struct cli *cli, const char *name, bool drain)
 static int list(struct cli *cli)
 {
     static const struct report report = {.print = print_regions};
-    static const struct client_request request = {"/regions", NULL, CLIENT_ANSWER_BYTES_MAX};
+    static const struct client_request request = {
+        .path = "/regions", .body = NULL, .answer_bytes_max = CLIENT_ANSWER_BYTES_MAX};
 
     return cli_connect_settings(cli) ? report_ask(cli, &request, &report) : CLI_USAGE;
 }

@@ -110,7 +110,8 @@ static int run_status(struct cli *cli, int argc, char **argv)
 {
     static const struct option none[] = {{0}};
     static const struct report report = {.print = print_status};
-    static const struct client_request request = {"/status", NULL, CLIENT_ANSWER_BYTES_MAX};
+    static const struct client_request request = {
+        .path = "/status", .body = NULL, .answer_bytes_max = CLIENT_ANSWER_BYTES_MAX};
     int c = cli_next(cli, argc, argv, "", none);
 
     if (c != CLI_END)

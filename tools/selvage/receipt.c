@@ -178,7 +178,8 @@ static int look_at(const struct cli *cli, struct receipt *r, const struct client
 /* All nodes once.  1: it holds everywhere; 0: not yet; -1: it cannot be told. */
 static int look(struct cli *cli, struct receipt *r, bool print)
 {
-    struct client_request request = {"/members", NULL, CLIENT_ANSWER_BYTES_MAX};
+    struct client_request request = {
+        .path = "/members", .body = NULL, .answer_bytes_max = CLIENT_ANSWER_BYTES_MAX};
     struct client_answer *answers = NULL;
     int all = 1;
 
