@@ -26,6 +26,10 @@ struct digest_128 digest_128_secret(const struct digest_secret *secret, struct s
 
 void digest_sha256(struct slice s, unsigned char out[DIGEST_SHA256_BYTES]);
 
+/* HMAC (RFC 2104) of `count` parts as if they were one. */
+void digest_hmac_sha256(struct slice secret, const struct slice *part, size_t count,
+                        unsigned char out[DIGEST_SHA256_BYTES]);
+
 /* Takes as long for equal as for different ones of the same length. */
 bool digest_equal(struct slice a, struct slice b);
 
