@@ -74,8 +74,11 @@ enum err cache_worker_new(struct cache *c, struct reactor *r, const struct cache
     if (w == NULL)
         return ERR_NOMEM;
     *w = (struct cache_worker){.cache = c, .reactor = r, .fetcher = *f};
-    e = store_reader_new(c->store, &w->reader);
+    e = recent_new(&w->recent);
+    if (e == ERR_OK)
+        e = store_reader_new(c->store, &w->reader);
     if (e != ERR_OK) {
+        recent_free(w->recent);
         free(w);
         return e;
     }
@@ -89,6 +92,7 @@ void cache_worker_free(struct cache_worker *w)
         return;
     fill_stop_all(w);
     store_reader_free(w->reader);
+    recent_free(w->recent);
     free(w);
 }
 
