@@ -535,7 +535,7 @@ static void test_a_failure_is_told(void **state)
     world_drain(w);
     fake_fetch_fail(world_last(w, 0), RESPONSE_UNREACHABLE);
     world_drain(w);
-    assert_int_equal(a.answer.status, 502);
+    assert_int_equal(a.answer.status, 503);
     asker_release(&a);
     ask(w, 0, &a, "GET", "/w", "");
     world_drain(w);
