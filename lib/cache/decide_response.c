@@ -98,7 +98,7 @@ void response_facts_read(struct response_facts *out, const struct site *site, in
 static bool is_heuristic_status(int status)
 {
     switch (status) {
-    case 200: case 203: case 204: case 206: case 300: case 301: case 308: case 404: case 405: case 410: case 414: case 501:
+    case 200: case 203: case 204: case 300: case 301: case 308: case 404: case 405: case 410: case 414: case 501:
         return true;
     default:
         return false;
@@ -253,25 +253,14 @@ static bool is_for_everyone(const struct response_case *c, struct response_decis
     return true;
 }
 
-static bool is_fresh_on_arrival(const struct response_decision *d)
-{
-    return d->freshness.lifetime_s > d->freshness.initial_age_ms / 1000 && !d->no_cache;
-}
-
-/* Other HEADs may have what a GET would have been given to share. */
-static void shares_head(const struct response_case *c, struct response_decision *out)
-{
-    out->may_share = !c->stored->present && is_fresh_on_arrival(out);
-}
-
 static bool may_store(const struct response_case *c, struct response_decision *out)
 {
     const struct response_facts *r = c->response;
     bool by_rule, has_validator = r->has_etag || r->last_modified_s != FRESHNESS_ABSENT;
 
-    if (c->request->method != METHOD_GET && c->request->method != METHOD_HEAD)
+    if (c->request->method != METHOD_GET)
         return forbid(out, REASON_NOT_GET, 0);
-    if ((r->status == 206 || (r->status == 416 && c->is_for_block)) && !r->is_block)
+    if (r->status == 206 || (r->status == 416 && c->is_for_block))
         return forbid(out, REASON_PARTIAL, 0);
     if (r->vary_star)
         return forbid(out, REASON_VARY_STAR, 0);
@@ -290,10 +279,6 @@ static bool may_store(const struct response_case *c, struct response_decision *o
               out->lifetime_by == REASON_LIFETIME_NEGATIVE;
     if (c->request->has_cookie && !has_explicit_lifetime(r) && !by_rule)
         return forbid(out, REASON_COOKIE_HEURISTIC, 0);
-    if (c->request->method == METHOD_HEAD) {
-        shares_head(c, out);
-        return forbid(out, REASON_NOT_GET, 0);
-    }
     if (out->freshness.lifetime_s > 0)
         return true;
     if (!has_explicit_lifetime(r) && !r->cc.no_cache && !is_heuristic_status(r->status))
@@ -477,11 +462,11 @@ void decide_response(const struct response_case *c, struct response_decision *ou
     }
     if (!may_store(c, out)) {
         /* an error, or a redirect loop, costs the origin one request, however many wait; what is a matter of each request is asked for each */
-        out->may_share |= is_error_status(r->status);
+        out->may_share = is_error_status(r->status);
         out->drops_stored = outdates_stored(c);
         return;
     }
     out->action = RESPONSE_STORE;
     reasons_add(&out->why, REASON_STORED, 0);
-    out->may_share = is_fresh_on_arrival(out);
+    out->may_share = out->freshness.lifetime_s > out->freshness.initial_age_ms / 1000 && !out->no_cache;
 }

@@ -16,7 +16,7 @@ struct response_facts {
     bool has_set_cookie, has_etag, has_age, vary_star, is_event_stream, is_unframed;
     bool is_stand_in;        /* a shield's own stale copy, in place of what the origin would have said */
     bool is_redirect_loop;   /* a 3xx to the request's own URL, scheme aside */
-    bool is_block;           /* a 206 of exactly the block that was asked for, bound to the others by a strong tag */
+    bool is_block;           /* a 206 of exactly the block that was asked for, bound to the others by a strong tag: its status is said to be 200 */
     bool is_other_type;      /* a 2xx with another content type than the path's extension says */
     int64_t date_s;          /* Date, or the second of receipt */
     int64_t expires_s;       /* FRESHNESS_ABSENT; 0 when it was no date */

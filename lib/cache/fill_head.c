@@ -144,6 +144,8 @@ static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
     response_facts_read(&r->facts, f->rq.site, h->status, said, h->framing == CACHE_TO_CLOSE,
                         f->rq.host, f->rq.target, now, now.mono_ms - h->sent_mono_ms);
     r->facts.is_block = is_whole_block(f, h);
+    if (r->facts.is_block)
+        r->facts.status = 200; /* a part that is whole: it is decided about as the object would be */
     return ERR_OK;
 }
 
@@ -195,6 +197,22 @@ static unsigned jitter_of(const struct fill *f)
     return (unsigned)(h % (LIMIT_JITTER_PERMILLE + 1));
 }
 
+/* Other HEADs may have what a GET would have been given to share. */
+static void share_head(const struct response_case *head, struct response_decision *out)
+{
+    struct request_facts get = *head->request;
+    struct response_case c = *head;
+    struct response_decision d;
+
+    get.method = METHOD_GET;
+    c.request = &get;
+    decide_response(&c, &d);
+    if (d.action != RESPONSE_STORE || !d.may_share)
+        return;
+    out->may_share = true;
+    out->freshness = d.freshness;
+}
+
 static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r,
                    bool alone)
 {
@@ -225,6 +243,8 @@ static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill
     };
 
     decide_response(&c, &r->decision);
+    if (f->facts.method == METHOD_HEAD && !c.stored->present && !c.was_pass)
+        share_head(&c, &r->decision);
     r->head.freshness = r->decision.freshness;
     r->head.no_cache = r->decision.no_cache;
     r->head.forbids_stale = r->decision.forbids_stale;
