@@ -30,7 +30,12 @@ void digest_sha256(struct slice s, unsigned char out[DIGEST_SHA256_BYTES]);
 struct digest_run;
 struct digest_run *digest_run_new(void);
 void digest_run_add(struct digest_run *r, struct slice s);
-void digest_run_end(struct digest_run *r, unsigned char out[DIGEST_SHA256_BYTES]); /* NULL is fine */
+void digest_run_end(struct digest_run *r,
+                    unsigned char out[DIGEST_SHA256_BYTES]); /* NULL is fine */
+
+/* HMAC (RFC 2104) of `count` parts as if they were one. */
+void digest_hmac_sha256(struct slice secret, const struct slice *part, size_t count,
+                        unsigned char out[DIGEST_SHA256_BYTES]);
 
 /* Takes as long for equal as for different ones of the same length. */
 bool digest_equal(struct slice a, struct slice b);

@@ -84,6 +84,7 @@
 #define LIMIT_TAG_BYTES           256u
 #define LIMIT_HIT_FOR_MISS_SLOTS  65536u /* a worker */
 #define LIMIT_HIT_FOR_MISS_MS     10000
+#define LIMIT_RANGE_WHOLE_BYTES   (8ull * MIB) /* with range: whole: more is not fetched for a range */
 #define LIMIT_STALE_IF_ERROR_S    86400 /* connection failures, time-outs; default of stale_if_error */
 #define LIMIT_HEURISTIC_S         86400
 #define LIMIT_AHEAD_HITS          8    /* since it was stored: then it is worth being validated before it is stale */

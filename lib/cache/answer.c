@@ -118,24 +118,28 @@ static struct http_validators validators_of(const struct material *m, int64_t no
     return v;
 }
 
-/* Several ranges are answered with the whole, which RFC 9110 section 14.2 allows. */
-static enum http_range_result range_of(const struct cache_exchange *x, const struct material *m,
-                                       const struct http_validators *v, int64_t now_s,
-                                       struct http_range *out)
-{
+/* The ranges that are wanted of a body. */
+struct wanted {
     struct http_range range[HTTP_RANGES_MAX];
-    size_t count = 0;
+    size_t count;
+};
+
+/* Several ranges of what is still coming are answered with the whole, which RFC 9110 section 14.2
+ * allows: they may lie in any order, and bytes that have gone by are not all kept. */
+static enum http_range_result ranges_of(const struct cache_exchange *x, const struct material *m,
+                                        const struct http_validators *v, int64_t now_s,
+                                        struct wanted *out)
+{
     enum http_range_result result;
 
     if (!x->asks_range || x->facts.method != METHOD_GET || m->bytes == CACHE_BYTES_UNKNOWN)
         return HTTP_RANGE_IGNORE;
     if (!http_if_range_holds(x->asked, v, now_s))
         return HTTP_RANGE_IGNORE;
-    result = http_range_parse(http_fields_value(x->asked, SLICE("range")), m->bytes, range, &count);
-    if (result == HTTP_RANGE_OK && count != 1)
+    result = http_range_parse(http_fields_value(x->asked, SLICE("range")), m->bytes, out->range,
+                              &out->count);
+    if (result == HTTP_RANGE_OK && out->count != 1 && m->source == BODY_FILL)
         return HTTP_RANGE_IGNORE;
-    if (result == HTTP_RANGE_OK)
-        *out = range[0];
     return result;
 }
 
@@ -144,12 +148,14 @@ static enum http_range_result range_of(const struct cache_exchange *x, const str
 static void answer_not_modified(struct cache_exchange *x, struct cache_answer *a,
                                 const struct material *m)
 {
-    if (!copy_fields(x, &m->head->fields, !x->rq.is_peer, m->source == BODY_FILL)) {
+    if (!copy_fields(x, &m->head->fields, !x->rq.is_peer,
+                     m->source == BODY_FILL || m->source == BODY_BLOCKS)) {
         no_room(x);
         return;
     }
     if (m->source == BODY_FILL)
         engine_leave_fill(x); /* it must not wait for one who will not read */
+    slices_end(x);
     a->status = 304;
     a->body_bytes = CACHE_BYTES_UNKNOWN;
     deliver(x, a);
@@ -168,6 +174,7 @@ static void answer_unsatisfiable(struct cache_exchange *x, struct cache_answer *
     }
     if (m->source == BODY_FILL)
         engine_leave_fill(x);
+    slices_end(x);
     a->status = 416;
     a->body_bytes = 0;
     a->age_s = -1;
@@ -183,6 +190,37 @@ static bool may_be_pulled(struct cache_exchange *x)
            x->end - x->at <= LIMIT_PULLED_BYTES && body_is_resident(x);
 }
 
+/* Of the parts of a body no digest of the whole is right (RFC 9530 section 3). */
+static bool copy_fields_of_part(struct cache_exchange *x, const struct material *m)
+{
+    if (!copy_fields(x, &m->head->fields, false, m->source == BODY_BLOCKS))
+        return false;
+    http_fields_remove(&x->fields, SLICE("content-digest"));
+    return true;
+}
+
+/* Several ranges, as multipart/byteranges. */
+static void answer_parts(struct cache_exchange *x, struct cache_answer *a, const struct material *m,
+                         const struct wanted *w)
+{
+    struct slice type = {0}, part_type = http_fields_value(&m->head->fields, SLICE("content-type"));
+    uint64_t bytes = 0;
+
+    x->parts = parts_new(x->rq.arena, w->range, w->count, m->bytes, part_type, &type, &bytes);
+    if (x->parts == NULL || !copy_fields_of_part(x, m)) {
+        x->parts = NULL;
+        no_room(x);
+        return;
+    }
+    http_fields_remove(&x->fields, SLICE("content-type"));
+    x->fields.item[x->fields.count++] = (struct http_field){SLICE("content-type"), type};
+    x->source = m->source;
+    a->status = 206;
+    a->body_bytes = bytes;
+    a->has_body = true;
+    deliver(x, a);
+}
+
 /* The whole, or from first to last of it. */
 static void answer_body(struct cache_exchange *x, struct cache_answer *a, const struct material *m,
                         const struct http_range *range)
@@ -190,10 +228,13 @@ static void answer_body(struct cache_exchange *x, struct cache_answer *a, const 
     int status = m->head->status;
     bool bodiless = x->facts.method == METHOD_HEAD || m->source == BODY_NONE || m->bytes == 0;
     char text[HTTP_CONTENT_RANGE_BYTES];
+    bool ok =
+        range == NULL
+            ? copy_fields(x, &m->head->fields, false, m->source == BODY_BLOCKS)
+            : copy_fields_of_part(x, m) &&
+                  add_content_range(x, text, http_content_range_format(*range, m->bytes, text));
 
-    if (!copy_fields(x, &m->head->fields, false, false) ||
-        (range != NULL &&
-         !add_content_range(x, text, http_content_range_format(*range, m->bytes, text)))) {
+    if (!ok) {
         no_room(x);
         return;
     }
@@ -226,9 +267,10 @@ static void answer(struct cache_exchange *x, struct cache_answer *a, const struc
                    int64_t now_s)
 {
     struct http_validators v;
-    struct http_range range;
+    struct wanted w;
 
     a->date_s = m->date_s;
+    x->head_status = m->head->status;
     if (m->as_it_is || m->head->status != 200 || !has_condition(x)) {
         answer_body(x, a, m, NULL);
         return;
@@ -238,9 +280,12 @@ static void answer(struct cache_exchange *x, struct cache_answer *a, const struc
         answer_not_modified(x, a, m);
         return;
     }
-    switch (range_of(x, m, &v, now_s, &range)) {
+    switch (ranges_of(x, m, &v, now_s, &w)) {
     case HTTP_RANGE_OK:
-        answer_body(x, a, m, &range);
+        if (w.count == 1)
+            answer_body(x, a, m, &w.range[0]);
+        else
+            answer_parts(x, a, m, &w);
         break;
     case HTTP_RANGE_UNSATISFIABLE:
         answer_unsatisfiable(x, a, m);
@@ -362,6 +407,32 @@ void answer_from_fill(struct cache_exchange *x, const struct fill_result *r)
     answer(x, &a, &m, now.wall_ms / 1000);
 }
 
+void answer_from_blocks(struct cache_exchange *x, const struct head *h, uint64_t bytes,
+                        const struct cache_answer *like)
+{
+    struct clock_moment now = clock_now();
+    struct material m = {.head = h, .bytes = bytes, .source = BODY_BLOCKS, .date_s = like->date_s};
+    struct cache_answer a = {
+        .age_s = like->age_s,
+        .verdict = like->verdict,
+        .has_status = like->has_status,
+        .cache_status = like->cache_status,
+    };
+
+    answer(x, &a, &m, now.wall_ms / 1000);
+}
+
+void answer_relayed(struct cache_exchange *x, const struct cache_answer *from)
+{
+    struct cache_answer a = *from;
+
+    x->fields = *from->fields;
+    x->source = a.has_body ? BODY_RELAYED : BODY_NONE;
+    x->at = 0;
+    x->end = CACHE_BYTES_UNKNOWN;
+    deliver(x, &a);
+}
+
 void answer_error(struct cache_exchange *x, int status, const char *text,
                   const struct cache_status *status_field)
 {
@@ -378,6 +449,7 @@ void answer_error(struct cache_exchange *x, int status, const char *text,
     if (status_field != NULL)
         a.cache_status = *status_field;
     engine_leave_fill(x);
+    slices_end(x);
     x->fields = (struct http_fields){.item = x->own_field, .count = 1, .capacity = 2};
     x->own_field[0] =
         (struct http_field){SLICE("content-type"), SLICE("text/plain; charset=utf-8")};

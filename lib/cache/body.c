@@ -123,14 +123,17 @@ static enum cache_body next_fill(struct cache_exchange *x, size_t max, struct ca
     return b;
 }
 
-enum cache_body cache_body_next(struct cache_exchange *x, size_t max, struct cache_piece *out)
+void body_skip(struct cache_exchange *x, uint64_t bytes)
+{
+    x->at += bytes;
+    if (x->source == BODY_FILL)
+        fill_seek(x->reader, x->at);
+}
+
+enum cache_body body_next_of_source(struct cache_exchange *x, size_t max, struct cache_piece *out)
 {
     enum cache_body b = CACHE_BODY_END;
 
-    CHECK(x->answered && max > 0);
-    *out = (struct cache_piece){0};
-    if (x->source == BODY_NONE || x->at == x->end)
-        return CACHE_BODY_END;
     switch (x->source) {
     case BODY_INLINE:
         b = next_inline(x, max, out);
@@ -142,9 +145,30 @@ enum cache_body cache_body_next(struct cache_exchange *x, size_t max, struct cac
     case BODY_FILL:
         b = next_fill(x, max, out);
         break;
+    case BODY_BLOCKS:
+        b = slices_next(x, max, out);
+        break;
+    case BODY_RELAYED:
+        b = cache_body_next(slices_block(x), max, out);
+        break;
     case BODY_NONE:
         break;
     }
+    return b;
+}
+
+enum cache_body cache_body_next(struct cache_exchange *x, size_t max, struct cache_piece *out)
+{
+    enum cache_body b;
+
+    CHECK(x->answered && max > 0);
+    *out = (struct cache_piece){0};
+    if (x->parts != NULL)
+        b = parts_next(x, max, out);
+    else if (x->source == BODY_NONE || x->at == x->end)
+        b = CACHE_BODY_END;
+    else
+        b = body_next_of_source(x, max, out);
     x->waits = b == CACHE_BODY_WAIT;
     return b;
 }
@@ -153,6 +177,8 @@ enum cache_body cache_body_pull(struct cache_exchange *x, char *to, size_t bytes
 {
     size_t n = smaller(bytes, x->end - x->at), got, sum = 0;
 
+    if (x->source == BODY_RELAYED)
+        return cache_body_pull(slices_block(x), to, bytes, out_bytes);
     CHECK(x->source == BODY_INLINE || x->source == BODY_OBJECT || x->source == BODY_FILE);
     *out_bytes = 0;
     if (x->source == BODY_INLINE) {

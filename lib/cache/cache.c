@@ -75,11 +75,14 @@ enum err cache_worker_new(struct cache *c, struct reactor *r, const struct cache
     if (w == NULL)
         return ERR_NOMEM;
     *w = (struct cache_worker){.cache = c, .reactor = r, .fetcher = *f};
-    e = store_reader_new(c->store, &w->reader);
+    e = recent_new(&w->recent);
+    if (e == ERR_OK)
+        e = store_reader_new(c->store, &w->reader);
     if (e == ERR_OK && c->files != NULL)
         e = files_reader_new(c->files, &w->files);
     if (e != ERR_OK) {
         store_reader_free(w->reader);
+        recent_free(w->recent);
         free(w);
         return e;
     }
@@ -94,6 +97,7 @@ void cache_worker_free(struct cache_worker *w)
     fill_stop_all(w);
     store_reader_free(w->reader);
     files_reader_free(w->files);
+    recent_free(w->recent);
     free(w);
 }
 

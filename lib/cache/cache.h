@@ -233,6 +233,9 @@ void cache_explain(struct cache *c, struct store_reader *r, const struct site *s
                    struct slice host, struct slice target, const struct http_fields *fields,
                    struct buf *out);
 
+/* The same of a request that is about to begin, on its worker: without a walk through the store. */
+void cache_explain_request(struct cache_worker *w, const struct cache_request *rq, struct buf *out);
+
 /* Age and lifetime left of a stored head; false when it is none of ours. */
 bool cache_head_facts(struct slice head, int64_t *age_s, int64_t *ttl_s, int *status);
 

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "http/date.h"
+#include "http/media.h"
 #include "http/url.h"
 
 /* ---- reading ---- */
@@ -75,6 +76,8 @@ void response_facts_read(struct response_facts *out, const struct site *site, in
         .is_unframed = is_unframed,
         .is_stand_in = http_fields_find(fields, SLICE("selvage-error")) != NULL,
         .is_redirect_loop = redirects_to_itself(status, fields, host, target),
+        .is_other_type = status >= 200 && status <= 299 &&
+                         !http_type_fits_path(slice_head(target, url_path_bytes(target)), type),
         .date_s = date_field(fields, SLICE("date"), now_s, now_s, now_s),
         .expires_s = date_field(fields, SLICE("expires"), now_s, FRESHNESS_ABSENT, 0),
         .last_modified_s = date_field(fields, SLICE("last-modified"), now_s, FRESHNESS_ABSENT, FRESHNESS_ABSENT),
@@ -257,7 +260,7 @@ static bool may_store(const struct response_case *c, struct response_decision *o
 
     if (c->request->method != METHOD_GET)
         return forbid(out, REASON_NOT_GET, 0);
-    if (r->status == 206)
+    if (r->status == 206 || (r->status == 416 && c->is_for_block))
         return forbid(out, REASON_PARTIAL, 0);
     if (r->vary_star)
         return forbid(out, REASON_VARY_STAR, 0);
@@ -267,6 +270,8 @@ static bool may_store(const struct response_case *c, struct response_decision *o
         return forbid(out, REASON_UNFRAMED, 0);
     if (r->is_redirect_loop)
         return forbid(out, REASON_REDIRECT_LOOP, 0);
+    if (r->is_other_type && c->rule->site->has_deception_guard)
+        return forbid(out, REASON_DECEPTION, 0);
     if (c->request->cc.no_store && c->alone)
         return forbid(out, REASON_REQUEST_NO_STORE, 0);
     keep_freshness(c, out);

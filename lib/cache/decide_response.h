@@ -16,6 +16,8 @@ struct response_facts {
     bool has_set_cookie, has_etag, has_age, vary_star, is_event_stream, is_unframed;
     bool is_stand_in;        /* a shield's own stale copy, in place of what the origin would have said */
     bool is_redirect_loop;   /* a 3xx to the request's own URL, scheme aside */
+    bool is_block;           /* a 206 of exactly the block that was asked for, bound to the others by a strong tag: its status is said to be 200 */
+    bool is_other_type;      /* a 2xx with another content type than the path's extension says */
     int64_t date_s;          /* Date, or the second of receipt */
     int64_t expires_s;       /* FRESHNESS_ABSENT; 0 when it was no date */
     int64_t last_modified_s; /* FRESHNESS_ABSENT when there was none or it was no date */
@@ -61,6 +63,7 @@ struct response_case {
     enum response_failure failure;
     bool was_pass;         /* the request was passed: nothing is stored or shared */
     bool was_conditional;  /* we asked with the stored validators */
+    bool is_for_block;     /* we asked for one block of it */
     bool is_other_304;     /* it is a 304, and names another entity tag than the stored one (head_is_meant()) */
     bool is_clients_304;   /* it is a 304, and names an entity tag that the client asked about */
     bool is_head_of_stored; /* it is a 200 to a HEAD, and a 200 is stored for such requests */

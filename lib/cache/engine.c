@@ -21,9 +21,9 @@ enum err engine_look(struct cache_exchange *x)
     /* rule 13: who is behind uses no copy of its own */
     e = x->fence.is_alone || x->fence.is_lagging
             ? lookup_names(x->rq.site, x->rq.is_https, x->rq.host, x->rq.target, x->rq.fields,
-                           x->rq.arena, &x->lookup)
+                           &x->block, x->rq.arena, &x->lookup)
             : lookup_run(c, x->worker->reader, x->rq.site, x->rq.is_https, x->rq.host, x->rq.target,
-                         x->rq.fields, x->rq.arena, &x->lookup);
+                         x->rq.fields, &x->block, x->rq.arena, &x->lookup);
     x->now = clock_now();
     /* what a file's hash names is the same whatever has been purged since; a hard purge of the copy
      * here is heeded all the same */
@@ -89,15 +89,15 @@ void engine_begin(struct cache_exchange *x)
     x->is_pass = decide_pass(&x->facts, &x->rule, &x->decision);
     if (x->is_pass) {
         settle_reason(x);
-        e = lookup_names(rq->site, rq->is_https, rq->host, rq->target, rq->fields, rq->arena,
-                         &x->lookup);
+        e = lookup_names(rq->site, rq->is_https, rq->host, rq->target, rq->fields, &x->block,
+                         rq->arena, &x->lookup);
     } else {
         e = engine_look(x);
     }
     if (e != ERR_OK)
         answer_error(x, 503, "No room for this request.\n", NULL);
-    else if (x->is_pass)
-        miss_begin(x);
+    else if (slices_are_wanted(x))
+        slices_begin(x);
     else
         act(x);
 }
@@ -110,8 +110,9 @@ void engine_go_on(struct cache_exchange *x)
         engine_begin(x);
 }
 
-struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_request *rq,
-                                   const struct cache_client *client, void *user)
+static struct cache_exchange *start(struct cache_worker *w, const struct cache_request *rq,
+                                    const struct block_of *block, const struct cache_client *client,
+                                    void *user)
 {
     struct cache_exchange *x = arena_zalloc(rq->arena, sizeof(*x));
     struct slice which;
@@ -122,9 +123,12 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
     x->rq = *rq;
     x->client = client;
     x->user = user;
+    x->block = *block;
     x->asked = rq->fields;
     request_facts_read(&x->facts, rq->method, rq->fields, rq->has_body);
     x->asks_range = x->facts.has_range;
+    if (block->bytes > 0)
+        x->facts.has_range = false;
     x->rule.site = rq->site;
     x->rule.rule = site_rule_for_request(rq->site, rq->method, rq->target);
     x->rule.bypass_cookie = x->facts.has_cookie && x->rule.rule != NULL &&
@@ -142,6 +146,21 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
     return x;
 }
 
+struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_request *rq,
+                                   const struct cache_client *client, void *user)
+{
+    static const struct block_of all = {0};
+
+    return start(w, rq, &all, client, user);
+}
+
+struct cache_exchange *engine_start_block(struct cache_worker *w, const struct cache_request *rq,
+                                          const struct block_of *block,
+                                          const struct cache_client *client, void *user)
+{
+    return start(w, rq, block, client, user);
+}
+
 void engine_leave_fill(struct cache_exchange *x)
 {
     if (x->reader == NULL)
@@ -157,6 +176,7 @@ void cache_end(struct cache_exchange *x)
 {
     fence_end(x);
     engine_leave_fill(x);
+    slices_end(x);
     body_release(x);
     lookup_release(x->worker->cache, &x->lookup);
 }

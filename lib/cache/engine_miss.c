@@ -1,5 +1,5 @@
-/* What the store cannot answer: join or begin a fill, and judge what it brings for each of those
- * who wait. */
+/* What the store cannot answer: join or begin a fill, and judge what it brings
+ * for each of those who wait. */
 #include <stdio.h>
 
 #include "base/limits.h"
@@ -9,7 +9,8 @@
 #include "cache/judge.h"
 #include "cache/variant.h"
 
-/* Fills that a waiter tries to share, one after the other, before it fetches for itself alone. */
+/* Fills that a waiter tries to share, one after the other, before it fetches
+ * for itself alone. */
 enum { ATTEMPTS_MAX = 3 };
 
 static void on_ready(void *user);
@@ -38,27 +39,48 @@ static bool asks_for_client(struct cache_exchange *x)
 {
     struct memo_entry last;
 
-    if (x->attempts > 0)
+    if (x->attempts > 0 || x->block.bytes > 0) /* of a block, the client has nothing */
         return false;
     return x->lookup.found || !memo_find(x->worker->cache->memo, x->lookup.text, &last) ||
            !reasons_have(&last.why, REASON_RELAYED_304) ||
            x->now.wall_ms / 1000 - last.at_s > LIMIT_CLIENTS_304_S;
 }
 
+/* A range of what is not stored, where the rule says `range: whole`. */
+static bool whole_for_range(const struct cache_exchange *x)
+{
+    return x->decision.action == REQUEST_RANGE_PASS && x->rule.rule != NULL &&
+           x->rule.rule->range_whole && x->facts.method == METHOD_GET && !x->fence.is_alone &&
+           !x->fence.is_lagging && x->attempts == 0 &&
+           !recent_has(x->worker->recent, RECENT_NOT_WHOLE, x->lookup.text,
+                       purge_head(x->worker->cache->purge), reactor_now_ms(x->worker->reactor));
+}
+
 static void enter(struct cache_exchange *x, bool is_shared)
 {
-    bool is_pass = x->decision.action == REQUEST_PASS || x->decision.action == REQUEST_RANGE_PASS;
-    bool may_share = is_shared && !is_pass && x->facts.method == METHOD_GET;
+    bool fetches_whole = whole_for_range(x);
+    bool is_pass =
+        (x->decision.action == REQUEST_PASS || x->decision.action == REQUEST_RANGE_PASS) &&
+        !fetches_whole;
+    bool is_head = x->facts.method == METHOD_HEAD;
+    /* HEADs of what is not there share one with each other; one that validates
+     * speaks of a GET's */
+    bool may_share = is_shared && !is_pass &&
+                     (!is_head || (x->decision.action == REQUEST_FETCH && !x->lookup.found));
     struct fill_plan plan = {
         .rq = &x->rq,
         .facts = &x->facts,
         .rule = &x->rule,
         .lookup = &x->lookup,
-        .action = x->decision.action,
+        .block = &x->block,
+        .action = fetches_whole ? REQUEST_FETCH : x->decision.action,
+        .bytes_max = fetches_whole ? LIMIT_RANGE_WHOLE_BYTES : 0,
         .is_shared = may_share,
         .asks_for_client = asks_for_client(x),
-        /* a range, or a HEAD: what they ask of is there, though the store does not show it yet */
-        .joins_whole = is_shared && !may_share && x->decision.action != REQUEST_PASS,
+        .is_head = is_head,
+        /* a range, or a HEAD: what they ask of is there, though the store does
+           not show it yet */
+        .joins_whole = is_shared && (!may_share || is_head) && x->decision.action != REQUEST_PASS,
     };
 
     x->is_pass = is_pass;
@@ -74,7 +96,8 @@ static void enter(struct cache_exchange *x, bool is_shared)
         metrics_add(METRIC_WAITERS, 1);
         return;
     }
-    /* the fill that we would have joined may have ended between our look-up and now */
+    /* the fill that we would have joined may have ended between our look-up and
+     * now */
     if (!plan.is_shared ||
         x->stored_before == atomic_load_explicit(&x->worker->cache->stored, memory_order_acquire))
         return;
@@ -111,14 +134,16 @@ void miss_begin(struct cache_exchange *x)
         log_warn("%s: a request has come back to this node: its origin leads here",
                  x->rq.site->name);
         answer_error(x, 508,
-                     "This request has been here before: its origin leads back to this node.\n",
+                     "This request has been here before: its origin leads back to "
+                     "this node.\n",
                      NULL);
         return;
     }
     enter(x, true);
 }
 
-/* What is stored is brought up to date for everybody: a GET, without this client's own wishes. */
+/* What is stored is brought up to date for everybody: a GET, without this
+ * client's own wishes. */
 void miss_refresh(struct cache_exchange *x)
 {
     struct cache_request rq = x->rq;
@@ -130,6 +155,7 @@ void miss_refresh(struct cache_exchange *x)
         .facts = &facts,
         .rule = &x->rule,
         .lookup = &x->lookup,
+        .block = &x->block,
         .action = x->lookup.facts.has_validator ? REQUEST_VALIDATE : REQUEST_FETCH,
         .is_shared = true,
         .is_background = true,
@@ -144,8 +170,8 @@ void miss_refresh(struct cache_exchange *x)
 
 /* ---- what came cannot be shared with this one ---- */
 
-/* Look again, and fetch if that does not help; what could not be shared once is not waited for for
- * ever. */
+/* Look again, and fetch if that does not help; what could not be shared once is
+ * not waited for for ever. */
 static void try_again(struct cache_exchange *x, bool is_shared, uint64_t variant)
 {
     engine_leave_fill(x);
@@ -164,9 +190,9 @@ static void try_again(struct cache_exchange *x, bool is_shared, uint64_t variant
 }
 
 /*
- * May this waiter have what another request's fetch brought?  By all purge scopes and the final
- * birth, at this time (purge-protocol rule 17), and by its own fields (RFC 9111 section 4.1).
- * *variant: its own, when only that differs.
+ * May this waiter have what another request's fetch brought?  By all purge
+ * scopes and the final birth, at this time (purge-protocol rule 17), and by its
+ * own fields (RFC 9111 section 4.1). *variant: its own, when only that differs.
  */
 static bool may_have(struct cache_exchange *x, const struct fill_result *r, uint64_t *variant)
 {
@@ -190,8 +216,8 @@ static bool may_have(struct cache_exchange *x, const struct fill_result *r, uint
 
 /* ---- failures ---- */
 
-/* Does something stored stand in for this failure?  Each looks for itself, judged now
- * (purge-protocol rules 22, 23). */
+/* Does something stored stand in for this failure?  Each looks for itself,
+ * judged now (purge-protocol rules 22, 23). */
 static bool stands_in(struct cache_exchange *x, const struct fill_result *r,
                       enum response_failure failure, struct response_decision *out)
 {
@@ -222,7 +248,8 @@ static bool stands_in(struct cache_exchange *x, const struct fill_result *r,
 
 static void answer_instead(struct cache_exchange *x, int fwd_status)
 {
-    /* of a fresh answer that a reload wanted validated, nobody shall say that it is stale */
+    /* of a fresh answer that a reload wanted validated, nobody shall say that it
+     * is stale */
     struct cache_status status = {.fwd = x->decision.fwd == FWD_NONE ? FWD_STALE : x->decision.fwd,
                                   .fwd_status = fwd_status,
                                   .ttl_s = x->decision.ttl_s};
@@ -238,6 +265,16 @@ static void answer_instead(struct cache_exchange *x, int fwd_status)
     answer_from_store(x, &x->lookup.head, VERDICT_STALE, &status);
 }
 
+/* `range: whole`, of something large: as if the rule had not said it, for a
+ * while.  Who waited for all of it asks for all of it. */
+static void fetch_range_alone(struct cache_exchange *x)
+{
+    recent_note(x->worker->recent, RECENT_NOT_WHOLE, x->lookup.text,
+                purge_head(x->worker->cache->purge), reactor_now_ms(x->worker->reactor));
+    x->attempts++;
+    enter(x, true);
+}
+
 static void failed(struct cache_exchange *x, enum response_failure failure)
 {
     const struct failure_words *said = failure_words(failure);
@@ -247,6 +284,10 @@ static void failed(struct cache_exchange *x, enum response_failure failure)
     struct response_decision d;
 
     engine_leave_fill(x);
+    if (failure == RESPONSE_TOO_MUCH && x->attempts < ATTEMPTS_MAX) {
+        fetch_range_alone(x);
+        return;
+    }
     x->peer_error = said->mark;
     x->fence.is_lagging =
         false; /* what may have been purged is better than nothing: a stale copy */
@@ -268,7 +309,8 @@ static void from_freshened(struct cache_exchange *x, const struct fill_result *r
                                   .fwd_status = r->facts.status == 304 ? 304 : 0,
                                   .collapsed = !x->leads};
 
-    /* a waiter may have nothing but what has been purged: looked up anew, that is not found */
+    /* a waiter may have nothing but what has been purged: looked up anew, that is
+     * not found */
     if (!x->leads && engine_look(x) != ERR_OK)
         x->lookup.found = false;
     if (!x->lookup.found || x->lookup.hit.objid != r->objid) {

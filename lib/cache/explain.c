@@ -1,5 +1,5 @@
-/* What a GET would meet, and why, for a person: by the same look-up and the same decisions that
- * serve. */
+/* What a GET would meet, and why, for a person: by the same look-up and the
+ * same decisions that serve. */
 #include <inttypes.h>
 
 #include "base/clock.h"
@@ -16,10 +16,13 @@ struct question {
     struct store_reader *reader;
     const struct site *site;
     const struct http_fields *fields;
+    struct slice method;
+    bool may_walk; /* through the store: not on a worker */
     struct arena arena;
     struct request_facts facts;
     struct rule_facts rule;
     struct lookup lookup;
+    struct block_of block; /* all zero: the whole object */
     struct clock_moment now;
     struct buf *out;
 };
@@ -69,12 +72,40 @@ static bool say_purged(struct question *q, struct slice host, struct slice targe
 {
     struct search s = {.q = q, .purge_url = site_purge_url(host, target, &q->arena)};
 
+    if (!q->may_walk)
+        return false;
     if (s.purge_url.p == NULL || store_walk(q->reader, host, on_row, &s) != ERR_OK)
         return s.found;
     return s.found;
 }
 
 /* ---- what is stored ---- */
+
+static void add_seconds(struct buf *out, int64_t ms)
+{
+    buf_addf(out, "%" PRId64 ".%03" PRId64 " s", ms / 1000, ms % 1000);
+}
+
+/* RFC 9111 section 4.2: the sums that the decision rests on, with their terms.
+ */
+static void say_arithmetic(struct question *q)
+{
+    const struct freshness *f = &q->lookup.head.freshness;
+    int64_t age_s = freshness_age_s(f, &q->now), left_s = f->lifetime_s - age_s;
+    int64_t since_ms = q->now.wall_ms - f->received.wall_ms;
+
+    if (f->received.mono_ms != FRESHNESS_ABSENT && q->now.mono_ms - f->received.mono_ms > since_ms)
+        since_ms = q->now.mono_ms - f->received.mono_ms;
+    buf_add(q->out, SLICE("  age: "));
+    add_seconds(q->out, f->initial_age_ms);
+    buf_add(q->out, SLICE(" when it came (Age, and the wait for it) + "));
+    add_seconds(q->out, since_ms < 0 ? 0 : since_ms);
+    buf_addf(q->out, " since = %" PRId64 " s (RFC 9111 section 4.2.3)\n", age_s);
+    buf_addf(q->out,
+             "  lifetime %" PRId64 " s - age %" PRId64 " s = %" PRId64
+             " s: %s (RFC 9111 section 4.2)\n",
+             f->lifetime_s, age_s, left_s, left_s > 0 ? "fresh" : "stale");
+}
 
 static void say_vary(struct question *q)
 {
@@ -110,9 +141,7 @@ static void say_stored(struct question *q)
     say_reasons(q, &lifetime);
     if (h->rule_line != 0)
         buf_addf(q->out, "  the rule in line %" PRIu32 " matched the response\n", h->rule_line);
-    if (h->freshness.initial_age_ms > 0)
-        buf_addf(q->out, "  it was %" PRId64 " ms old when it came (Age, and the time it took)\n",
-                 h->freshness.initial_age_ms);
+    say_arithmetic(q);
     if (h->vary.n > 0)
         buf_addf(q->out, "  for requests that agree in: %.*s (Vary)\n", (int)h->vary.n, h->vary.p);
     if (h->freshness.swr_s > 0 || h->freshness.sie_s > 0)
@@ -162,8 +191,27 @@ static void say_decision(struct question *q, const struct request_decision *d)
     buf_addf(q->out, "decision: %s\n", action_text(d->action));
     say_reasons(q, &d->why);
     if (d->may_serve_stale)
-        buf_add(q->out,
-                SLICE("  if the origin fails, what is stored may stand in (stale_if_error)\n"));
+        buf_add(q->out, SLICE("  if the origin fails, what is stored may stand in "
+                              "(stale_if_error)\n"));
+}
+
+/* Where the rule slices, what counts is the block in which the answer begins.
+ */
+static enum err look_for_block(struct question *q, bool is_https, struct slice host,
+                               struct slice target)
+{
+    uint64_t bytes = q->rule.rule == NULL ? 0 : q->rule.rule->slice_bytes;
+
+    if (bytes == 0 || q->facts.method != METHOD_GET)
+        return ERR_OK;
+    q->block = (struct block_of){
+        .bytes = bytes,
+        .index = slices_first_index(http_fields_value(q->fields, SLICE("range")), bytes)};
+    q->facts.has_range = false; /* the block's is our own */
+    buf_addf(q->out, "slice: block %" PRIu64 ", of %" PRIu64 " bytes (rules.slice)\n",
+             q->block.index, bytes);
+    return lookup_run(q->cache, q->reader, q->site, is_https, host, target, q->fields, &q->block,
+                      &q->arena, &q->lookup);
 }
 
 static void say_all(struct question *q, bool is_https, struct slice host, struct slice target)
@@ -171,8 +219,9 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
     struct request_decision d;
     bool is_purged;
 
-    buf_addf(q->out, "GET %s://%.*s%.*s\nsite: %s\n", is_https ? "https" : "http", (int)host.n,
-             host.p, (int)target.n, target.p, q->site->name);
+    buf_addf(q->out, "%.*s %s://%.*s%.*s\nsite: %s\n", (int)q->method.n, q->method.p,
+             is_https ? "https" : "http", (int)host.n, host.p, (int)target.n, target.p,
+             q->site->name);
     if (q->rule.rule != NULL)
         buf_addf(q->out, "rule: line %u, path %s\n", q->rule.rule->line, q->rule.rule->path);
     if (q->cache->on_journal_lost == CACHE_LOST_FAIL && lease_is_lost(q->cache, q->now.mono_ms)) {
@@ -185,15 +234,20 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
         say_decision(q, &d);
         return;
     }
-    if (lookup_names(q->site, is_https, host, target, q->fields, &q->arena, &q->lookup) != ERR_OK) {
+    if (lookup_names(q->site, is_https, host, target, q->fields, &q->block, &q->arena,
+                     &q->lookup) != ERR_OK) {
         buf_add(q->out, SLICE("no room to look it up\n"));
         return;
     }
     buf_addf(q->out, "key: %.*s\n", (int)q->lookup.text.n, q->lookup.text.p);
     /* before the look-up, which has dead rows removed */
     is_purged = say_purged(q, host, q->lookup.target);
-    if (lookup_run(q->cache, q->reader, q->site, is_https, host, target, q->fields, &q->arena,
-                   &q->lookup) != ERR_OK) {
+    if (lookup_run(q->cache, q->reader, q->site, is_https, host, target, q->fields, &q->block,
+                   &q->arena, &q->lookup) != ERR_OK) {
+        buf_add(q->out, SLICE("no room to look it up\n"));
+        return;
+    }
+    if (!q->lookup.found && look_for_block(q, is_https, host, target) != ERR_OK) {
         buf_add(q->out, SLICE("no room to look it up\n"));
         return;
     }
@@ -213,23 +267,48 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
         say_last_answer(q);
 }
 
+static void explain(struct question *q, bool is_https, struct slice host, struct slice target)
+{
+    struct slice which;
+
+    arena_init(&q->arena, NULL, 0, ARENA_BYTES_MAX);
+    request_facts_read(&q->facts, q->method, q->fields, false);
+    q->rule.site = q->site;
+    q->rule.rule = site_rule_for_request(q->site, q->method, target);
+    q->rule.bypass_cookie = q->rule.rule != NULL && q->facts.has_cookie &&
+                            site_rule_bypasses(q->rule.rule, q->fields, &which);
+    say_all(q, is_https, host, target);
+    lookup_release(q->cache, &q->lookup);
+    arena_release(&q->arena);
+}
+
 void cache_explain(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
                    struct slice host, struct slice target, const struct http_fields *fields,
                    struct buf *out)
 {
-    struct question q = {
-        .cache = c, .reader = r, .site = site, .fields = fields, .now = clock_now(), .out = out};
-    struct slice which;
+    struct question q = {.cache = c,
+                         .reader = r,
+                         .site = site,
+                         .fields = fields,
+                         .method = SLICE("GET"),
+                         .may_walk = true,
+                         .now = clock_now(),
+                         .out = out};
 
-    arena_init(&q.arena, NULL, 0, ARENA_BYTES_MAX);
-    request_facts_read(&q.facts, SLICE("GET"), fields, false);
-    q.rule.site = site;
-    q.rule.rule = site_rule_for_request(site, SLICE("GET"), target);
-    q.rule.bypass_cookie = q.rule.rule != NULL && q.facts.has_cookie &&
-                           site_rule_bypasses(q.rule.rule, fields, &which);
-    say_all(&q, is_https, host, target);
-    lookup_release(c, &q.lookup);
-    arena_release(&q.arena);
+    explain(&q, is_https, host, target);
+}
+
+void cache_explain_request(struct cache_worker *w, const struct cache_request *rq, struct buf *out)
+{
+    struct question q = {.cache = w->cache,
+                         .reader = w->reader,
+                         .site = rq->site,
+                         .fields = rq->fields,
+                         .method = rq->method,
+                         .now = clock_now(),
+                         .out = out};
+
+    explain(&q, rq->is_https, rq->host, rq->target);
 }
 
 bool cache_head_facts(struct slice bytes, int64_t *age_s, int64_t *ttl_s, int *status)

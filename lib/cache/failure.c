@@ -21,6 +21,9 @@ static const struct failure_words words[] = {
     [RESPONSE_OVERLOADED] = {"overloaded", "origin-overloaded",
                              "Too many requests for this origin now.\n", 503},
     [RESPONSE_DOWN] = {"down", "origin-down", "The origin is down, as its probes say.\n", 503},
+    /* nobody is told: the range is asked for alone */
+    [RESPONSE_TOO_MUCH] = {"too-much", "origin-too-much",
+                           "The object is too large to be fetched for a range.\n", 502},
     [RESPONSE_BREAKER] =
         {"breaker-open", "breaker-open",
          "This origin has failed every time of late; it is left alone for some seconds.\n", 503},

@@ -19,6 +19,7 @@ enum response_failure {
     RESPONSE_TIMED_OUT,
     RESPONSE_OVERLOADED, /* our own ceiling */
     RESPONSE_DOWN,       /* probes say so of all that may be asked */
+    RESPONSE_TOO_MUCH,   /* larger than what was to be fetched for a range: ask for the range alone */
     RESPONSE_BREAKER,    /* it has failed so often that nobody was asked */
     RESPONSE_FAILURES
 };

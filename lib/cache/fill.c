@@ -10,9 +10,9 @@
 #include "purge/purge.h"
 
 enum {
-    ARENA_BYTES_MAX =
-        512 * 1024,  /* request, response head and what is made of them, without bodies */
-    STUCK_MS = 2000, /* the store's writer is behind for so long: go on without it */
+    ARENA_BYTES_MAX = 512 * 1024, /* request, response head and what is made of
+                                     them, without bodies */
+    STUCK_MS = 2000,              /* the store's writer is behind for so long: go on without it */
 };
 
 /* ---- birth and death ---- */
@@ -38,7 +38,8 @@ void fill__ref(struct fill *f)
 
 void fill__unref(struct fill *f)
 {
-    /* release: our writes are over before the last holder frees; acquire pairs with it */
+    /* release: our writes are over before the last holder frees; acquire pairs
+     * with it */
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) == 1)
         free_fill(f);
 }
@@ -64,7 +65,8 @@ enum err fill__copy_fields(struct arena *a, const struct http_fields *from, stru
     return ERR_OK;
 }
 
-/* The request outlives its client: everything it points to moves into the arena. */
+/* The request outlives its client: everything it points to moves into the
+ * arena. */
 static enum err copy_request(struct fill *f, const struct cache_request *rq)
 {
     struct http_fields *fields = arena_alloc(&f->arena, sizeof(*fields));
@@ -91,7 +93,8 @@ static enum err copy_request(struct fill *f, const struct cache_request *rq)
                : ERR_LIMIT;
 }
 
-/* What is validated: its fields, its stamp, its id.  The body stays the readers' business. */
+/* What is validated: its fields, its stamp, its id.  The body stays the
+ * readers' business. */
 static enum err copy_lookup(struct fill *f, const struct lookup *l)
 {
     uint64_t *tags;
@@ -135,6 +138,8 @@ static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, s
                        .facts = *plan->facts,
                        .request_rule = plan->rule->rule,
                        .action = plan->action,
+                       .block = *plan->block,
+                       .bytes_max = plan->bytes_max,
                        .is_shared = plan->is_shared,
                        .is_background = plan->is_background,
                        .asks_for_client = plan->asks_for_client,
@@ -145,6 +150,7 @@ static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, s
     f->hold.ref(f->hold.p);
     pthread_mutex_init(&f->lock, NULL);
     arena_init(&f->arena, NULL, 0, ARENA_BYTES_MAX + plan->rq->body.n);
+    f->block.etag = (struct slice){0}; /* what comes is compared by those who read it */
     e = copy_request(f, plan->rq);
     if (e == ERR_OK)
         e = copy_lookup(f, plan->lookup);
@@ -204,7 +210,8 @@ bool fill__is_outdated(const struct fill *f)
     return outdated_is(f->cache->outdated, f->lookup.text, f->born_ms);
 }
 
-/* Would it answer from the store?  Who comes after the head comes too late to have asked for it. */
+/* Would it answer from the store?  Who comes after the head comes too late to
+ * have asked for it. */
 static bool is_reusable(const struct head *h)
 {
     struct clock_moment now = clock_now();
@@ -224,8 +231,8 @@ static bool may_join(const struct fill *f)
 }
 
 /*
- * Under the table's lock: join what is there, if it may be joined.  One hold of the fill's lock, so
- * that it is not given up between looking and joining.
+ * Under the table's lock: join what is there, if it may be joined.  One hold of
+ * the fill's lock, so that it is not given up between looking and joining.
  */
 static enum err join(struct fill *f, const struct fill_plan *plan, struct cache_worker *w,
                      void (*ready)(void *), void *user, struct fill_reader **out)
@@ -246,7 +253,8 @@ static enum err join(struct fill *f, const struct fill_plan *plan, struct cache_
     return e;
 }
 
-/* Under the table's lock: take the place of `old`, which goes on for those who read it. */
+/* Under the table's lock: take the place of `old`, which goes on for those who
+ * read it. */
 static enum err take_place(struct fill *f, struct fill *old)
 {
     enum err e = collapse_set(f->cache->collapse, f->key, f);
@@ -261,15 +269,17 @@ static enum err take_place(struct fill *f, struct fill *old)
     return ERR_OK;
 }
 
-/* variant and text make the key: a fill of one variant is none of another. */
+/* variant and text make the key: a fill of one variant is none of another.
+ * Behind them is room for what sets HEADs apart. */
 static struct slice table_key(const struct lookup *l, struct arena *a)
 {
-    char *p = arena_alloc(a, l->text.n + sizeof(l->variant));
+    char *p = arena_alloc(a, l->text.n + sizeof(l->variant) + 1);
 
     if (p == NULL)
         return (struct slice){0};
     memcpy(p, &l->variant, sizeof(l->variant));
     memcpy(p + sizeof(l->variant), l->text.p, l->text.n);
+    p[l->text.n + sizeof(l->variant)] = '\n'; /* in no text */
     return (struct slice){p, l->text.n + sizeof(l->variant)};
 }
 
@@ -300,10 +310,25 @@ static enum err join_or_lead(struct cache_worker *w, const struct fill_plan *pla
     return e;
 }
 
-enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan, void (*ready)(void *user),
-                    void *user, struct fill_reader **out, bool *out_leads)
+/* A range or a HEAD: what they ask of may be there whole, though the store does
+ * not show it yet. */
+static enum err join_whole(struct cache_worker *w, const struct fill_plan *plan, struct slice key,
+                           void (*ready)(void *user), void *user, struct fill_reader **out)
 {
-    struct slice key = table_key(plan->lookup, plan->rq->arena);
+    struct fill_plan whole = *plan;
+    bool leads;
+
+    whole.is_shared = false;
+    return join_or_lead(w, &whole, key, NULL, ready, user, out, &leads);
+}
+
+enum err fill_enter(struct cache_worker *w, const struct fill_plan *wanted,
+                    void (*ready)(void *user), void *user, struct fill_reader **out,
+                    bool *out_leads)
+{
+    struct slice key = table_key(wanted->lookup, wanted->rq->arena);
+    struct fill_plan own = *wanted;
+    const struct fill_plan *plan = &own;
     struct fill *f;
     enum err e;
 
@@ -311,7 +336,20 @@ enum err fill_enter(struct cache_worker *w, const struct fill_plan *plan, void (
     *out_leads = false;
     if (key.p == NULL)
         return ERR_LIMIT;
-    if (plan->is_shared || plan->joins_whole) {
+    if (own.is_shared && !own.is_background &&
+        recent_has(w->recent, RECENT_NOT_SHARED, key, purge_head(w->cache->purge),
+                   reactor_now_ms(w->reactor))) {
+        metrics_add(METRIC_HIT_FOR_MISS, 1);
+        own.is_shared = false;
+    }
+    if (plan->joins_whole) {
+        e = join_whole(w, plan, key, ready, user, out);
+        if (e != ERR_NOT_FOUND)
+            return e;
+    }
+    if (plan->is_head)
+        key.n++;
+    if (plan->is_shared) {
         e = join_or_lead(w, plan, key, NULL, ready, user, out, out_leads);
         if (e != ERR_NOT_FOUND)
             return e;
@@ -377,8 +415,9 @@ static void end_now(struct fill *f, enum response_failure failure)
 }
 
 /*
- * End it without an answer, or without the rest of one.  A refresh that failed rests in the table
- * for a moment: each hit on the stale answer would begin the next one.
+ * End it without an answer, or without the rest of one.  A refresh that failed
+ * rests in the table for a moment: each hit on the stale answer would begin the
+ * next one.
  */
 void fill__give_up(struct fill *f, enum response_failure failure)
 {
@@ -394,7 +433,8 @@ void fill__give_up(struct fill *f, enum response_failure failure)
     reactor_timer_start(f->worker->reactor, &f->start, LIMIT_CLIENT_RELOAD_MS);
 }
 
-/* Fail it when nobody reads, in one hold of the lock, so that nobody joins what is being given up.
+/* Fail it when nobody reads, in one hold of the lock, so that nobody joins what
+ * is being given up.
  */
 static bool abandon(struct fill *f)
 {
@@ -454,8 +494,8 @@ static void send_request(struct fill *f)
         .is_idempotent = f->facts.method != METHOD_OTHER || slice_eq(f->rq.method, SLICE("PUT")) ||
                          slice_eq(f->rq.method, SLICE("DELETE")),
     };
-    enum err e =
-        request_fields_make(f->cache, &f->rq, &f->lookup, conditions_of(f), &f->arena, &fields);
+    enum err e = request_fields_make(f->cache, &f->rq, &f->lookup, &f->block, conditions_of(f),
+                                     &f->arena, &fields);
 
     if (e == ERR_OK)
         e = f->worker->fetcher.start(f->worker->fetcher.user, &rq, &events, f, &f->fetch);
@@ -470,6 +510,8 @@ static void on_start(void *user)
     struct fill *f = user;
 
     if (f->is_resting) {
+        if (f->state == FILL_WHOLE)
+            fill__set_state(f, FILL_STORED, RESPONSE_CAME);
         fill__leave_table(f);
         fill__leader_leaves(f);
     } else if (abandon(f)) {
@@ -491,8 +533,8 @@ void fill__post_control(struct fill *f)
     reactor_post(f->worker->reactor, &f->control);
 }
 
-/* Nobody reads any more: worth finishing only when it is stored, and more than half or nearly all
- * is in. */
+/* Nobody reads any more: worth finishing only when it is stored, and more than
+ * half or nearly all is in. */
 static bool is_worth_finishing(const struct fill *f)
 {
     uint64_t all = f->result.body_bytes;

@@ -61,8 +61,11 @@ struct fill_plan { /* borrowed for the call */
     const struct request_facts *facts;
     const struct rule_facts *rule;
     const struct lookup *lookup;
+    const struct block_of *block;
     enum request_action action;
+    uint64_t bytes_max; /* more is not fetched: RESPONSE_TOO_MUCH; 0: no matter */
     bool is_shared;   /* in the collapse table; else for one reader only */
+    bool is_head;     /* shared with HEADs alone */
     bool joins_whole; /* though not shared, may have what has come whole and waits for its commit */
     bool is_background; /* runs without a reader */
     bool asks_for_client; /* the origin is also asked whether what the client has is still good */

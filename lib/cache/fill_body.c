@@ -1,4 +1,5 @@
-/* Bytes come: into blocks, to readers and to the store, at the pace that both allow; and their end.
+/* Bytes come: into blocks, to readers and to the store, at the pace that both
+ * allow; and their end.
  */
 #include <stdlib.h>
 
@@ -32,7 +33,8 @@ static bool add_piece(struct fill *f, struct block *b)
     return true;
 }
 
-/* Blocks never straddle the store's chunks, so that a chunk is made of whole pieces. */
+/* Blocks never straddle the store's chunks, so that a chunk is made of whole
+ * pieces. */
 static size_t block_bytes(const struct fill *f, size_t coming)
 {
     size_t chunk_left = LIMIT_CHUNK_BYTES - f->chunk_bytes;
@@ -52,8 +54,8 @@ static size_t block_bytes(const struct fill *f, size_t coming)
     return chunk_left;
 }
 
-/* Take as many of the bytes as one piece holds; 0 when out of memory.  Only the leader appends, so
- * only its end needs the lock. */
+/* Take as many of the bytes as one piece holds; 0 when out of memory.  Only the
+ * leader appends, so only its end needs the lock. */
 static size_t append_some(struct fill *f, const char *p, size_t n)
 {
     struct fill_piece *last =
@@ -105,7 +107,8 @@ static void hand_over_chunk(struct fill *f)
     f->chunk_bytes = 0;
 }
 
-/* From now on memory is all there is; readers behind what has left it are cut. */
+/* From now on memory is all there is; readers behind what has left it are cut.
+ */
 void fill__stop_storing(struct fill *f)
 {
     fill__abort_put(f);
@@ -127,9 +130,9 @@ bool fill__should_pause(const struct fill *f)
 }
 
 /*
- * Cut those who hold up others: nearly a window behind for LIMIT_SLOW_READER_MS, however they creep
- * on.  A reader alone sets its own pace, and the connection's progress clock watches it.  Under the
- * lock.
+ * Cut those who hold up others: nearly a window behind for
+ * LIMIT_SLOW_READER_MS, however they creep on.  A reader alone sets its own
+ * pace, and the connection's progress clock watches it.  Under the lock.
  */
 void fill__watch_readers(struct fill *f)
 {
@@ -276,14 +279,24 @@ static bool publish(struct fill *f)
     return ok;
 }
 
-/* All bytes are in: readers may go on, and so may newcomers until the store has it. */
+/* The answer to a HEAD is stored nowhere, and remembered for a second, for
+ * HEADs. */
+static bool rests_as_head(const struct fill *f)
+{
+    return f->is_shared && f->facts.method == METHOD_HEAD && f->result.decision.may_share &&
+           !f->result.is_freshened;
+}
+
+/* All bytes are in: readers may go on, and so may newcomers until the store has
+ * it. */
 static void finish(struct fill *f)
 {
     bool refused, outdated, queued;
 
     pthread_mutex_lock(&f->lock);
     f->state = FILL_WHOLE;
-    refused = f->put_is_over; /* the store says it once: before this, or to a fill that is whole */
+    refused = f->put_is_over; /* the store says it once: before this, or to a fill
+                                 that is whole */
     fill__wake_all(f);
     pthread_mutex_unlock(&f->lock);
     outdated = fill__is_outdated(f);
@@ -291,6 +304,12 @@ static void finish(struct fill *f)
         fill__stop_storing(f);
     queued = f->put != NULL ? publish(f)
                             : f->result.is_freshened && !outdated && fill__store_freshened(f);
+    if (!queued && rests_as_head(f)) {
+        f->fetch = NULL;
+        f->is_resting = true;
+        reactor_timer_start(f->worker->reactor, &f->start, LIMIT_CLIENT_RELOAD_MS);
+        return;
+    }
     if (!queued) {
         fill__set_state(f, FILL_STORED, RESPONSE_CAME);
         fill__leave_table(f);

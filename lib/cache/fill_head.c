@@ -8,6 +8,7 @@
 #include "cache/tags.h"
 #include "cache/variant.h"
 #include "http/conditional.h"
+#include "purge/purge.h"
 
 /*
  * An origin that codes without saying so in Vary would give one client's coding to another: a coded
@@ -111,6 +112,17 @@ static bool updates_stored(const struct fill *f, const struct cache_fetch_head *
            head_agrees(&f->lookup.head.fields, f->lookup.hit.body_bytes, h->fields);
 }
 
+/* Of a length that nobody knows before its end it may be short. */
+static bool is_whole_block(const struct fill *f, const struct cache_fetch_head *h)
+{
+    uint64_t first = f->block.index * f->block.bytes, total;
+
+    if (f->block.bytes == 0 || h->framing != CACHE_LENGTH ||
+        !slices_is_block(&f->block, h->status, h->fields, &total))
+        return false;
+    return h->body_bytes == (total - first < f->block.bytes ? total - first : f->block.bytes);
+}
+
 /* A 304 changes what it names and the rest stands: both together are judged (RFC 9111
  * section 4.3.4).  So does a HEAD. */
 static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
@@ -131,6 +143,9 @@ static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
     }
     response_facts_read(&r->facts, f->rq.site, h->status, said, h->framing == CACHE_TO_CLOSE,
                         f->rq.host, f->rq.target, now, now.mono_ms - h->sent_mono_ms);
+    r->facts.is_block = is_whole_block(f, h);
+    if (r->facts.is_block)
+        r->facts.status = 200; /* a part that is whole: it is decided about as the object would be */
     return ERR_OK;
 }
 
@@ -161,7 +176,11 @@ static enum err read_head(struct fill *f, const struct cache_fetch_head *h, stru
         return e;
     r->facts.vary_star |= star;
     buf_init(&scratch, 4 * LIMIT_HEAD_BYTES);
-    r->variant = r->head.vary.n == 0 ? 0 : variant_of(r->head.vary, f->rq.fields, &scratch);
+    /* beside variants, one without Vary is one more, by the empty list: put in the marker's place,
+     * an error page would orphan them all */
+    r->variant = r->head.vary.n == 0 && !f->lookup.has_variants
+                     ? 0
+                     : variant_of(r->head.vary, f->rq.fields, &scratch);
     if (scratch.failed)
         r->facts.vary_star = true;
     buf_release(&scratch);
@@ -176,6 +195,22 @@ static unsigned jitter_of(const struct fill *f)
     uint64_t h = digest_64(f->purge_url) ^ digest_64(f->cache->node);
 
     return (unsigned)(h % (LIMIT_JITTER_PERMILLE + 1));
+}
+
+/* Other HEADs may have what a GET would have been given to share. */
+static void share_head(const struct response_case *head, struct response_decision *out)
+{
+    struct request_facts get = *head->request;
+    struct response_case c = *head;
+    struct response_decision d;
+
+    get.method = METHOD_GET;
+    c.request = &get;
+    decide_response(&c, &d);
+    if (d.action != RESPONSE_STORE || !d.may_share)
+        return;
+    out->may_share = true;
+    out->freshness = d.freshness;
 }
 
 static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r,
@@ -194,6 +229,7 @@ static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill
         .response = &r->facts,
         .was_pass = fill__is_pass(f),
         .was_conditional = f->action == REQUEST_VALIDATE,
+        .is_for_block = f->block.bytes > 0,
         .is_other_304 = is_304 && !head_is_meant(&f->lookup.head.fields, &r->head.fields),
         .is_clients_304 =
             is_304 && http_if_none_match_names(f->rq.fields,
@@ -207,6 +243,8 @@ static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill
     };
 
     decide_response(&c, &r->decision);
+    if (f->facts.method == METHOD_HEAD && !c.stored->present && !c.was_pass)
+        share_head(&c, &r->decision);
     r->head.freshness = r->decision.freshness;
     r->head.no_cache = r->decision.no_cache;
     r->head.forbids_stale = r->decision.forbids_stale;
@@ -419,6 +457,8 @@ static void say_why_not(struct fill *f, const struct fill_result *r)
 
     if (reasons_have(&r->decision.why, REASON_UNFRAMED))
         metrics_add(METRIC_NOT_STORED_UNFRAMED, 1);
+    if (reasons_have(&r->decision.why, REASON_DECEPTION))
+        metrics_add(METRIC_NOT_STORED_DECEPTION, 1);
     if (reasons_have(&r->decision.why, REASON_REDIRECT_LOOP)) {
         metrics_add(METRIC_NOT_STORED_REDIRECT_LOOP, 1);
         log_warn("%s: the origin redirects to the same URL: let it look at X-Forwarded-Proto",
@@ -444,6 +484,32 @@ static void publish_result(struct fill *f, const struct fill_result *r, bool is_
     f->state = FILL_STREAMING;
     fill__wake_all(f);
     pthread_mutex_unlock(&f->lock);
+}
+
+/* For a range it was to be fetched whole, if it is not much; what has no length may be. */
+static bool is_too_much(const struct fill *f, const struct fill_result *r)
+{
+    return f->bytes_max > 0 && !r->is_freshened && r->head.status == 200 &&
+           (r->body_bytes == CACHE_BYTES_UNKNOWN || r->body_bytes > f->bytes_max);
+}
+
+/*
+ * Hit-for-miss: who comes next need not wait to hear that he cannot have it.  Said by requests
+ * alone of which all that the origin may look at is in the key: with a cookie, anybody could switch
+ * off collapsing for a URL that everybody wants.
+ */
+static void note_recent(struct fill *f, const struct fill_result *r)
+{
+    uint64_t head = purge_head(f->cache->purge);
+
+    if (fill__is_pass(f) || f->facts.method != METHOD_GET)
+        return;
+    if (r->decision.may_share || r->decision.action != RESPONSE_RELAY)
+        recent_forget(f->worker->recent, RECENT_NOT_SHARED, f->key);
+    else if (r->facts.status != 304 && !f->facts.has_cookie && !f->facts.has_authorization &&
+             !f->facts.cc.no_store)
+        recent_note(f->worker->recent, RECENT_NOT_SHARED, f->key, head,
+                    reactor_now_ms(f->worker->reactor));
 }
 
 void fill__on_head(void *user, const struct cache_fetch_head *h)
@@ -486,14 +552,23 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
         fill__give_up(f, RESPONSE_GARBAGE);
         return;
     }
+    if (r.decision.action == RESPONSE_RELAY && r.decision.drops_stored && f->lookup.found)
+        drop_stored(f);
     if (f->facts.method == METHOD_OTHER && h->status >= 200 && h->status < 400)
         invalidate(f->cache, f->worker->reader, &f->rq, &r.head.fields);
+    if (f->block.bytes > 0 && !r.facts.is_block && !r.is_freshened)
+        /* no block, but all that there is */
+        f->lookup.text = site_key_whole(f->lookup.text);
+    if (is_too_much(f, &r)) {
+        f->worker->fetcher.cancel(f->fetch);
+        fill__give_up(f, RESPONSE_TOO_MUCH);
+        return;
+    }
     if (r.decision.action == RESPONSE_STORE && !r.is_passing)
         begin_put(f, &r);
     else if (!r.is_freshened)
         say_why_not(f, &r);
-    if (r.decision.action == RESPONSE_RELAY && r.decision.drops_stored && f->lookup.found)
-        drop_stored(f);
+    note_recent(f, &r);
     if (f->is_background && !r.is_stored && !r.is_freshened && readers == 0) {
         f->worker->fetcher.cancel(f->fetch); /* nobody wants it */
         fill__give_up(f, RESPONSE_UNREACHABLE);

@@ -48,6 +48,8 @@ struct fill {
     struct request_facts facts;
     struct site_rule const *request_rule;
     struct lookup lookup; /* what is validated; not pinned, and without its body */
+    struct block_of block;
+    uint64_t bytes_max; /* as in struct fill_plan */
     enum request_action action;
     bool is_shared, is_background;
     bool asks_for_client; /* the leader's: until it asks again */
@@ -84,7 +86,7 @@ struct fill {
     void *fetch;              /* running; NULL before and after */
     bool is_over;             /* done came, or it was given up */
     bool is_resting;  /* a failed refresh, kept in the table so that the next hit does not ask at
-                         once */
+                         once; or the head of a HEAD, for the next ones */
     int64_t stuck_ms; /* how long the store's writer has kept it waiting */
     struct digest_run *hash; /* of a file's content, so far; NULL: none, or compared */
     struct store_put *put;                          /* NULL when nothing is to be stored */

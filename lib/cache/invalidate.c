@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "cache/cache_priv.h"
 #include "cache/variant.h"
+#include "http/range.h"
 #include "http/url.h"
 
 enum { SLOTS = 65536, MS_BITS = 40 };
@@ -104,16 +105,74 @@ static void remove_countries(struct cache *c, struct store_reader *r,
     }
 }
 
+/* Of so many blocks; the others, of objects beyond 4 GiB and more, are out of use by the table
+ * alone. */
+enum { BLOCKS_MAX = 4096 };
+
+static bool remove_block(struct cache *c, struct store_reader *r, const struct lookup *l,
+                         uint64_t index, uint64_t block_bytes, uint64_t *total)
+{
+    struct lookup block = *l;
+    struct arena arena;
+    struct store_hit hit;
+    struct store_key key;
+    struct head head;
+    bool found = false;
+
+    arena_init(&arena, NULL, 0, 2 * LIMIT_VARIANTS * (size_t)LIMIT_RECORD_BYTES);
+    block.text = site_key_of_block(site_key_whole(l->text), index, block_bytes, &arena);
+    key = (struct store_key){.host = l->host, .text = block.text};
+    if (block.text.p != NULL && store_get(r, &key, &arena, &hit) == ERR_OK) {
+        struct http_range range;
+
+        found = true;
+        if (total != NULL && !hit.is_marker &&
+            head_decode(hit.head, clock_boot(), &arena, &head) == ERR_OK)
+            http_content_range_parse(http_fields_value(&head.fields, SLICE("content-range")),
+                                     &range, total);
+        if (hit.pinned)
+            store_unpin(c->store, hit.objid);
+        remove_all(c, r, &block, &arena);
+    }
+    arena_release(&arena);
+    return found;
+}
+
+void invalidate_blocks(struct cache *c, struct store_reader *r, const struct lookup *l,
+                       uint64_t block_bytes, uint64_t total)
+{
+    uint64_t count = (total + block_bytes - 1) / block_bytes;
+
+    mark(c->outdated, l->text, clock_mono_ms());
+    for (uint64_t i = 0; i < count && i < BLOCKS_MAX; i++)
+        remove_block(c, r, l, i, block_bytes, NULL);
+}
+
+/* How many there are the first one says. */
+static void remove_known_blocks(struct cache *c, struct store_reader *r,
+                                const struct cache_request *rq, const struct lookup *l)
+{
+    const struct site_rule *rule = site_rule_for_request(rq->site, SLICE("GET"), l->target);
+    uint64_t total = 0;
+
+    if (rule != NULL && rule->slice_bytes > 0 &&
+        remove_block(c, r, l, 0, rule->slice_bytes, &total) && total != UINT64_MAX)
+        invalidate_blocks(c, r, l, rule->slice_bytes, total);
+}
+
 static void invalidate_target(struct cache *c, struct store_reader *r,
                               const struct cache_request *rq, struct slice target)
 {
+    static const struct block_of all = {0};
     struct arena arena; /* every variant passes through here */
     struct lookup l;
 
     arena_init(&arena, NULL, 0, 2 * LIMIT_VARIANTS * (size_t)LIMIT_RECORD_BYTES);
-    if (lookup_names(rq->site, rq->is_https, rq->host, target, rq->fields, &arena, &l) == ERR_OK) {
+    if (lookup_names(rq->site, rq->is_https, rq->host, target, rq->fields, &all, &arena, &l) ==
+        ERR_OK) {
         mark(c->outdated, l.text, clock_mono_ms());
         remove_all(c, r, &l, &arena);
+        remove_known_blocks(c, r, rq, &l);
     }
     arena_release(&arena);
     if (rq->site->sends_country)

@@ -65,8 +65,8 @@ static enum err find_variant(struct cache *c, struct store_reader *r, struct loo
 }
 
 enum err lookup_names(const struct site *site, bool is_https, struct slice host,
-                      struct slice target, const struct http_fields *fields, struct arena *a,
-                      struct lookup *out)
+                      struct slice target, const struct http_fields *fields,
+                      const struct block_of *block, struct arena *a, struct lookup *out)
 {
     const struct site_country *country = NULL;
 
@@ -77,20 +77,41 @@ enum err lookup_names(const struct site *site, bool is_https, struct slice host,
     if (site->sends_country)
         country = site_country_find(http_fields_value(fields, SLICE("x-geo-country")));
     out->text = site_key_of_country(site, is_https, host, out->target, country, a);
+    if (block->bytes > 0 && out->text.p != NULL)
+        out->text = site_key_of_block(out->text, block->index, block->bytes, a);
     return out->text.p == NULL ? ERR_LIMIT : ERR_OK;
+}
+
+/* A block of another version is as good as none: what is fetched takes its place. */
+static void drop_other_version(struct cache *c, struct lookup *l, const struct block_of *block)
+{
+    uint64_t total;
+
+    if (!l->found || block->bytes == 0)
+        return;
+    if (slices_is_block(block, l->head.status, &l->head.fields, &total) &&
+        (block->etag.p == NULL ||
+         (total == block->total &&
+          slice_eq(http_fields_value(&l->head.fields, SLICE("etag")), block->etag))))
+        return;
+    lookup_release(c, l);
+    l->found = false;
+    l->facts = (struct stored_facts){0};
 }
 
 enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *site, bool is_https,
                     struct slice host, struct slice target, const struct http_fields *fields,
-                    struct arena *a, struct lookup *out)
+                    const struct block_of *block, struct arena *a, struct lookup *out)
 {
-    enum err e = lookup_names(site, is_https, host, target, fields, a, out);
+    enum err e = lookup_names(site, is_https, host, target, fields, block, a, out);
 
     if (e != ERR_OK)
         return e;
     e = get(c, r, out, 0, a);
-    if (e == ERR_OK && out->hit.is_marker)
+    out->has_variants = e == ERR_OK && out->hit.is_marker;
+    if (out->has_variants)
         e = find_variant(c, r, out, fields, a);
+    drop_other_version(c, out, block);
     out->facts.vary_missed = out->vary_missed;
     /* damaged and unreadable objects are misses: the origin has them */
     return e == ERR_LIMIT ? ERR_LIMIT : ERR_OK;

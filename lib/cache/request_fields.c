@@ -100,9 +100,24 @@ static enum err add_validators(const struct cache_request *rq, const struct look
     return e;
 }
 
+static enum err add_range(const struct block_of *block, struct arena *a, struct http_fields *out)
+{
+    uint64_t first = block->index * block->bytes;
+    struct buf b;
+    enum err e;
+
+    buf_init(&b, 64);
+    buf_addf(&b, "bytes=%llu-%llu", (unsigned long long)first,
+             (unsigned long long)(first + block->bytes - 1));
+    e = add(out, a, SLICE("range"), arena_print(a, &b));
+    buf_release(&b);
+    return e;
+}
+
 enum err request_fields_make(struct cache *c, const struct cache_request *rq,
-                             const struct lookup *l, enum request_conditions conditions,
-                             struct arena *a, struct http_fields *out)
+                             const struct lookup *l, const struct block_of *block,
+                             enum request_conditions conditions, struct arena *a,
+                             struct http_fields *out)
 {
     struct http_fields own = {0};
     enum err e = ERR_OK;
@@ -123,5 +138,7 @@ enum err request_fields_make(struct cache *c, const struct cache_request *rq,
     }
     if (e == ERR_OK && (conditions == CONDITIONS_STORED || conditions == CONDITIONS_BOTH))
         e = add_validators(rq, l, conditions, a, out);
+    if (e == ERR_OK && block->bytes > 0 && conditions != CONDITIONS_AS_THEY_CAME)
+        e = add_range(block, a, out);
     return e == ERR_OK ? add_our_own(c, rq, a, out) : e;
 }

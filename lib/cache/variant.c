@@ -8,7 +8,12 @@
  * The marker: version, counts, then each list with its length, then the hashes of the variants.  It is never longer
  * than LISTS * LIST_BYTES_MAX + VARIANTS * 8 and a bit, which fits a record.
  */
-enum { VERSION = 1, LIST_BYTES_MAX = 4096, OLD_S = 3600 };
+enum {
+    VERSION = 2,
+    LIST_BYTES_MAX = 4096,
+    OLD_S = 3600,
+    AGAIN_S = 600, /* who comes again is written down as new only then, so that markers are seldom rewritten */
+};
 
 struct fixed {
     uint8_t version, lists;
@@ -81,11 +86,16 @@ uint64_t variant_of(struct slice list, const struct http_fields *request, struct
 {
     uint64_t h;
 
+    unsigned char sum[DIGEST_SHA256_BYTES];
+
     scratch->n = 0;
     buf_add(scratch, list);
     buf_add_char(scratch, '\n');
     vary_selecting_text(list, request, scratch);
-    h = digest_64(buf_slice(scratch));
+    /* The number is all that is compared later: with a hash for which values that meet can be made,
+     * a stranger's field value would answer for everybody's. */
+    digest_sha256(buf_slice(scratch), sum);
+    memcpy(&h, sum, sizeof(h));
     return h == 0 ? 1 : h; /* 0 is the base row */
 }
 
@@ -169,7 +179,8 @@ bool variant_merge(struct slice old, struct slice add, uint64_t variant, char *o
     if (at == LIMIT_VARIANTS)
         return false;
     *out_bytes = 0;
-    if (at < count && seen[at].variant == variant && slice_eq(lists.list[0], add))
+    if (at < count && seen[at].variant == variant && slice_eq(lists.list[0], add) &&
+        (now_s < seen[at].at_s || now_s - seen[at].at_s < AGAIN_S))
         return true; /* all of it is there */
     seen[at] = (struct seen){.variant = variant, .at_s = now_s};
     *out_bytes = write_marker(&lists, add, seen, at == count ? count + 1 : count, out);

@@ -2,7 +2,7 @@
  * variant: several responses under one key, told apart by the request fields that Vary names (RFC 9111 section 4.1).
  *
  * The base row of such a key holds a marker: up to LIMIT_VARY_LISTS distinct Vary lists, newest first, and the hashes of at most
- * LIMIT_VARIANTS variants with the time they came.  At the cap a new variant is not stored, unless the oldest came over an hour ago:
+ * LIMIT_VARIANTS variants with the time they were last stored.  At the cap a new variant is not stored, unless the oldest was last stored over an hour ago:
  * so strangers cannot fill the store with one key, and variants long evicted do not count for ever.  A look-up tries each list.  A response without Vary is one of them (the empty list): origins send
  * Vary on some answers only, and an error page must not orphan the variants.  Pure.
  */

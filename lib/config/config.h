@@ -45,6 +45,8 @@ struct config_rule {
     struct config_strings types;   /* content types of the response, globs; empty: all */
     enum config_switch cache;      /* off: pass */
     bool stream;                   /* passed as it comes */
+    bool range_whole;              /* range: whole */
+    uint64_t slice_bytes;          /* slice: 1MiB; 0: none */
     int64_t ttl_s, default_ttl_s;
     int64_t stale_while_revalidate_s, stale_if_error_s;
     struct config_strings bypass_cookies; /* names, globs */
@@ -87,10 +89,13 @@ struct config_site {
     struct config_rule *rules;
     size_t rules_count;
     enum config_query_keep query_keep;
+    struct config_strings query_keep_names; /* query.keep: [names and globs]; the others are dropped */
+    bool query_sort;
     bool query_drop_tracking;              /* query.drop: tracking */
     struct config_strings query_drop_names; /* query.drop: [names and globs] */
     int64_t negative_404_s, negative_5xx_s; /* CONFIG_UNSET: as the response says */
     enum config_reload client_reload;
+    bool deception_guard;      /* default true */
     enum config_set_cookie set_cookie;
     struct config_strings targeted_fields; /* lower-case names of response fields */
     uint64_t max_request_body;
@@ -179,6 +184,7 @@ struct config {
     size_t sites_count;
     char *sites_file;
     uint64_t sites_hash;       /* of the list of sites as it is written, comments and layout aside: nodes compare it */
+    char *explain_secret;      /* of signed Selvage-Debug fields; NULL: nobody is told by an answer */
     char *geo_database, *geo_database6; /* NULL: none */
     char *geo_here;            /* name of the region this node is in; NULL: unsaid */
     struct config_region *regions;

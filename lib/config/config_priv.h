@@ -176,13 +176,14 @@ void *config__alloc(struct config_loader *l, size_t count, size_t each);
 extern const struct config_key config__edge_keys[], config__sites_keys[], config__tokens_keys[],
     config__cli_keys[], config__peers_keys[];
 extern const struct config_key config__geo_keys[], config__geo_redirect_keys[], config__regions_keys[]; /* geo.c */
-extern const struct config_key config__query_names_key; /* query.drop as a list */
+extern const struct config_key config__query_names_key, config__query_keep_key; /* query.drop as a list */
 extern const struct config_key config__shield_group_key; /* one of upstream.shields */
 
 void config__set_defaults(struct config *c);
 
 /* ---- custom.c: values of a form of their own ---- */
 
+void config__load_query_keep(struct config_loader *l, const struct config_node *n, void *site);
 void config__load_query_drop(struct config_loader *l, const struct config_node *n, void *site);
 void config__load_kinds(struct config_loader *l, const struct config_node *n, void *token);
 void config__load_access_log(struct config_loader *l, const struct config_node *n, void *config);
@@ -190,6 +191,7 @@ void config__load_tokens(struct config_loader *l, const struct config_node *n, v
 void config__load_sites(struct config_loader *l, const struct config_node *n, void *config);
 void config__hash_sites(struct config_loader *l, const struct config_node *n, struct config *c);
 void config__load_shields(struct config_loader *l, const struct config_node *n, void *config);
+void config__load_explain_secret(struct config_loader *l, const struct config_node *n, void *config);
 void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer);
 void config__load_peers(struct config_loader *l, const struct config_node *n, void *peer);
 

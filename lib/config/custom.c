@@ -13,6 +13,22 @@ enum {
     SITES_BYTES_MAX = 2 * CONFIG_FILE_BYTES_MAX + 32 * CONFIG_NODES_MAX
 };
 
+/* A list says what is kept, a word whether anything is. */
+void config__load_query_keep(struct config_loader *l, const struct config_node *n, void *site)
+{
+    struct config_site *s = site;
+
+    if (n->type != CONFIG_NODE_TEXT) {
+        config__load_value(l, n, &config__query_keep_key, s);
+        return;
+    }
+    s->query_keep =
+        slice_eq(n->text, SLICE("none")) ? CONFIG_QUERY_KEEP_NONE : CONFIG_QUERY_KEEP_ALL;
+    if (!slice_eq(n->text, SLICE("none")) && !slice_eq(n->text, SLICE("all")))
+        config__error(l, n, "%s is not known here; write all, none, or a list of names",
+                      config__quote(n->text).text);
+}
+
 /* The word `tracking`, alone or among the names, stands for the table of tracking parameters. */
 void config__load_query_drop(struct config_loader *l, const struct config_node *n, void *site)
 {
@@ -86,16 +102,16 @@ static void check_mode(struct config_loader *l, const struct config_node *n, con
                       config__quote(slice_of(file)).text, (unsigned)st.st_mode & 07777);
 }
 
-void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer)
+/* A file of one line into *field. */
+static void load_secret(struct config_loader *l, const struct config_node *n, char **field)
 {
-    struct config_peer *p = peer;
     char *file = config__load_path(l, n), *text = NULL;
     const char *why;
     struct slice secret;
     size_t bytes = 0;
     enum err e;
 
-    config__remember(l, &p->secret, n);
+    config__remember(l, field, n);
     if (file == NULL || l->is_alone)
         return;
     check_mode(l, n, file);
@@ -113,9 +129,19 @@ void config__load_secret_file(struct config_loader *l, const struct config_node 
     why = config__check_secret(secret);
     if (why != NULL)
         config__error(l, n, "%s: %s", config__quote(slice_of(file)).text, why);
-    else if ((p->secret = arena_text(l->arena, secret)) == NULL)
+    else if ((*field = arena_text(l->arena, secret)) == NULL)
         l->is_out_of_memory = true;
     free(text);
+}
+
+void config__load_secret_file(struct config_loader *l, const struct config_node *n, void *peer)
+{
+    load_secret(l, n, &((struct config_peer *)peer)->secret);
+}
+
+void config__load_explain_secret(struct config_loader *l, const struct config_node *n, void *config)
+{
+    load_secret(l, n, &((struct config *)config)->explain_secret);
 }
 
 void config__load_peers(struct config_loader *l, const struct config_node *n, void *peer)

@@ -47,8 +47,6 @@ static const struct config_word levels[] = {{"error", LOG_LEVEL_ERROR, false},
                                             {"info", LOG_LEVEL_INFO, false},
                                             {"debug", LOG_LEVEL_DEBUG, false},
                                             {0}};
-static const struct config_word keeps[] = {
-    {"all", CONFIG_QUERY_KEEP_ALL, false}, {"none", CONFIG_QUERY_KEEP_NONE, false}, {0}};
 static const struct config_word reloads[] = {{"limit", CONFIG_RELOAD_LIMIT, false},
                                              {"honour", CONFIG_RELOAD_HONOUR, false},
                                              {"ignore", CONFIG_RELOAD_IGNORE, false},
@@ -60,6 +58,7 @@ static const struct config_word geos[] = {{"off", CONFIG_GEO_OFF, false},
                                           {"redirect", CONFIG_GEO_REDIRECT, false},
                                           {"no", CONFIG_GEO_OFF, true},
                                           {0}};
+static const struct config_word range_words[] = {{"pass", 0, false}, {"whole", 1, false}, {0}};
 static const struct config_word logs[] = {{"short", 0, false}, {"full", 1, false}, {0}};
 static const struct config_word balances[] = {
     {"least", CONFIG_BALANCE_LEAST, false}, {"hash", CONFIG_BALANCE_HASH, false}, {0}};
@@ -131,6 +130,12 @@ static const struct config_key rule_keys[] = {
      .means = "off: passed to the origin, never stored; default: on"},
     {"stream", CONFIG_BOOL, AT(config_rule, stream), .words = yes_no,
      .means = "pass events and long polls as they come, without idle limits; default: no"},
+    {"slice", CONFIG_BYTES, AT(config_rule, slice_bytes), .min = 64 * KIB, .max = 64 * MIB,
+     .means = "keep large objects in blocks of about that size, fetched when they are asked for, "
+              "such as 1MiB; default: whole"},
+    {"range", CONFIG_BOOL, AT(config_rule, range_whole), .words = range_words,
+     .means = "whole: a range of what is not stored fetches all of it, if that is at most 8MiB; "
+              "pass: the range alone, which is not stored; default: pass"},
     {"ttl", CONFIG_SECONDS, AT(config_rule, ttl_s), .max = SECONDS_MAX,
      .means = "lifetime, in place of the origin's; default: the origin's"},
     {"default_ttl", CONFIG_SECONDS, AT(config_rule, default_ttl_s), .max = SECONDS_MAX,
@@ -169,9 +174,20 @@ const struct config_key config__query_names_key = {"drop",
                                                    .check = config__check_word_glob,
                                                    .means = "write names, such as [sid]"};
 
+const struct config_key config__query_keep_key = {"keep",
+                                                  CONFIG_TEXTS,
+                                                  AT(config_site, query_keep_names),
+                                                  .min = 1,
+                                                  .max = WORDS_MAX,
+                                                  .check = config__check_word_glob,
+                                                  .means = "write names, such as [page, q]"};
+
 static const struct config_key query_keys[] = {
-    {"keep", CONFIG_WORD, AT(config_site, query_keep), .words = keeps,
-     .means = "none: the whole query is dropped from key and request; default: all"},
+    {"keep", CONFIG_CUSTOM, .load = config__load_query_keep,
+     .means = "none: the whole query is dropped from key and request; a list of names and globs: "
+              "all others are; default: all"},
+    {"sort", CONFIG_BOOL, AT(config_site, query_sort), .words = yes_no,
+     .means = "order the parameters by name, in key and request; default: no"},
     {"drop", CONFIG_CUSTOM, .load = config__load_query_drop,
      .means = "parameters dropped from key and request: tracking, or a list of names and globs; "
               "default: none"},
@@ -213,6 +229,9 @@ static const struct config_key site_keys[] = {
     {"client_reload", CONFIG_WORD, AT(config_site, client_reload), .words = reloads,
      .means = "no-cache of a request: limit (one validation per object and second), honour or "
               "ignore; default: limit"},
+    {"deception_guard", CONFIG_BOOL, AT(config_site, deception_guard), .words = yes_no,
+     .means = "do not store what has another content type than its path's extension says; default: "
+              "yes"},
     {"set_cookie", CONFIG_WORD, AT(config_site, set_cookie), .words = set_cookies,
      .means = "safe: a response that sets a cookie is stored only when public; rfc: as RFC 9111 "
               "allows; default: safe"},
@@ -251,6 +270,7 @@ static void begin_site(void *item, const struct config_node *n)
                    .health = {.every_ms = LIMIT_HEALTH_MS}},
         .negative_404_s = CONFIG_UNSET,
         .negative_5xx_s = CONFIG_UNSET,
+        .deception_guard = true,
         .max_request_body = LIMIT_REQUEST_BODY_BYTES,
         .geo_min_size = LIMIT_GEO_REDIRECT_BYTES,
         .files_hashed_s = LIMIT_FILES_HASHED_S,
@@ -384,6 +404,12 @@ static const struct config_key upstream_keys[] = {
               "allowed"},
     END};
 
+static const struct config_key explain_keys[] = {
+    {"secret", CONFIG_CUSTOM, IN_BLOCK, .load = config__load_explain_secret,
+     .means = "a file of one line: who signs a request's Selvage-Debug with it is told in the answer "
+              "why it is as it is; default: nobody is"},
+    END};
+
 const struct config_key config__edge_keys[] = {
     {"listen", CONFIG_LIST, .is_required = true, ITEMS(config, listen, listen_count, config_listen),
      .min = 1, .max = LISTEN_MAX, .inside = listen_keys,
@@ -406,6 +432,8 @@ const struct config_key config__edge_keys[] = {
      .means = "this node among the nodes of the fleet"},
     {"journal", CONFIG_BLOCK, AT(config, journal), .inside = journal_keys,
      .means = "whose purges this node heeds"},
+    {"explain", CONFIG_BLOCK, IN_BLOCK, .inside = explain_keys,
+     .means = "answers that say why"},
     {"geo", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_keys, .means = "where clients are"},
     END};
 

@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/limits.h"
 #include "base/metrics.h"
+#include "http/debug_field.h"
 #include "http/url.h"
 #include "purge/purge.h"
 #include "server/accesslog.h"
@@ -171,7 +172,8 @@ static bool is_for_long(const struct server_request *r)
     return rule != NULL && rule->stream;
 }
 
-/* A client of HTTP/1 has left while its request was running (struct conn_running). */
+/* A client of HTTP/1 has left while its request was running (struct
+ * conn_running). */
 static void on_left(void *request, bool entirely, int64_t half_closed_ms)
 {
     struct server_request *r = request;
@@ -186,7 +188,8 @@ static void on_left(void *request, bool entirely, int64_t half_closed_ms)
         return;
     }
     r->req->http1_is_persistent = 0;
-    /* a write that fails is how libh2o learns of it; 499 is for the log, as other servers have it
+    /* a write that fails is how libh2o learns of it; 499 is for the log, as other
+     * servers have it
      */
     response_local(r, &(struct local_answer){.status = 499, .reason = "client-left"});
 }
@@ -237,7 +240,8 @@ static struct server_request *request_new(h2o_req_t *req)
 
 static void refuse(struct server_request *r, int status, const char *reason, const char *text)
 {
-    if (status == 400) /* who sends that may mean something else by the bytes behind it too */
+    if (status == 400) /* who sends that may mean something else by the bytes
+                          behind it too */
         r->req->http1_is_persistent = 0;
     response_local(r, &(struct local_answer){
                           .status = status,
@@ -256,7 +260,8 @@ static bool is_health(const struct server_request *r)
            (target.n == sizeof(HEALTH_PATH) - 1 || target.p[sizeof(HEALTH_PATH) - 1] == '?');
 }
 
-/* For load balancers: before host match and redirect, on every public listener. */
+/* For load balancers: before host match and redirect, on every public listener.
+ */
 static void answer_health(struct server_request *r)
 {
     static const struct local_answer answers[] = {
@@ -289,7 +294,8 @@ static uint16_t https_port(const struct conn *c)
     return port;
 }
 
-/* 301 as everybody has it; 308 where the method and its body must stay what they are. */
+/* 301 as everybody has it; 308 where the method and its body must stay what
+ * they are. */
 static void redirect(struct server_request *r, struct slice host)
 {
     struct slice target = target_of(r);
@@ -361,7 +367,8 @@ static void refuse_peer(struct server_request *r, enum peer_verdict v)
     metrics_add(METRIC_PEERS_REFUSED, 1);
     tell_refused(r, v);
     r->req->http1_is_persistent = 0;
-    /* for a node of ours whose certificate has ended: as if the handshake had failed */
+    /* for a node of ours whose certificate has ended: as if the handshake had
+     * failed */
     response_local(r, &(struct local_answer){.status = 403,
                                              .reason = peer_verdict_token(v),
                                              .text = peer_verdict_text(v),
@@ -369,7 +376,8 @@ static void refuse_peer(struct server_request *r, enum peer_verdict v)
                                              .verdict = REQUEST_REFUSED});
 }
 
-/* An edge that asks again elsewhere loses nothing: this request has not begun. */
+/* An edge that asks again elsewhere loses nothing: this request has not begun.
+ */
 static void answer_draining(struct server_request *r)
 {
     r->req->http1_is_persistent = 0;
@@ -381,7 +389,8 @@ static void answer_draining(struct server_request *r)
                                              .verdict = REQUEST_LOCAL});
 }
 
-/* As of this request: the certificate of a connection that is open may have been revoked since. */
+/* As of this request: the certificate of a connection that is open may have
+ * been revoked since. */
 static enum peer_verdict judge_peer(const struct server_request *r)
 {
     const struct config_peer *c = &r->snapshot->config->peer;
@@ -425,7 +434,8 @@ static bool is_id(struct slice s)
     return s.n == REQUEST_ID_BYTES;
 }
 
-/* What the node next to the client says of it, in place of what this connection would say. */
+/* What the node next to the client says of it, in place of what this connection
+ * would say. */
 static void believe(struct server_request *r)
 {
     struct slice id = http_fields_value(&r->fields, SLICE("x-request-id"));
@@ -485,7 +495,8 @@ static bool admit_peer(struct server_request *r)
     return true;
 }
 
-/* Whom the client asked: a peer may have been told to call the origin by another name. */
+/* Whom the client asked: a peer may have been told to call the origin by
+ * another name. */
 static struct slice authority_of(const struct server_request *r)
 {
     struct slice told = {0};
@@ -497,10 +508,11 @@ static struct slice authority_of(const struct server_request *r)
 
 /* ---- sites ---- */
 
-/* Is it for a site of ours, on a connection that may ask for it?  Else it is refused.
+/* Is it for a site of ours, on a connection that may ask for it?  Else it is
+ * refused.
  *
- * An unknown host and one that the certificate does not cover look alike: which sites there are is
- * for holders of an admin token. */
+ * An unknown host and one that the certificate does not cover look alike: which
+ * sites there are is for holders of an admin token. */
 static bool find_site(struct server_request *r, struct slice *out_host)
 {
     struct slice authority = authority_of(r);
@@ -612,6 +624,25 @@ static void refuse_for_memory(struct server_request *r)
                                              .retry_after = "1"});
 }
 
+/* The holder of a signed field is told why: as of now, by the functions that
+ * answer. */
+static void explain(struct server_request *r, const struct cache_request *rq)
+{
+    const char *secret = r->snapshot->config->explain_secret;
+    struct slice field = http_fields_value(&r->fields, SLICE("selvage-debug"));
+    struct buf text;
+
+    if (secret == NULL || field.p == NULL || !server_role(r->worker->server)->faces_public ||
+        !http_debug_field_is_valid(field, slice_head(rq->target, url_path_bytes(rq->target)),
+                                   slice_of(secret), clock_now().wall_ms / 1000))
+        return;
+    buf_init(&text, LIMIT_HEAD_BYTES);
+    cache_explain_request(r->worker->cache, rq, &text);
+    if (!text.failed)
+        r->explanation = arena_dup(&r->arena, buf_slice(&text));
+    buf_release(&text);
+}
+
 static void ask_cache(struct server_request *r, struct slice host)
 {
     struct slice body = slice_of_iovec(r->req->entity);
@@ -635,14 +666,15 @@ static void ask_cache(struct server_request *r, struct slice host)
         .arena = &r->arena,
     };
 
-    /* What Connection names does not reach the origin, so it must not choose a variant either: else
-     * anybody could have the answer to a request without Accept-Language stored as the one in
-     * German. */
+    /* What Connection names does not reach the origin, so it must not choose a
+     * variant either: else anybody could have the answer to a request without
+     * Accept-Language stored as the one in German. */
     http_fields_remove_hop_by_hop(&r->fields);
     if (region_settle_fields(r) != ERR_OK) {
         refuse_for_memory(r);
         return;
     }
+    explain(r, &rq);
     r->exchange = cache_start(r->worker->cache, &rq, &response_client, r);
     if (r->exchange == NULL) {
         refuse_for_memory(r);

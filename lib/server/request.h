@@ -54,6 +54,7 @@ struct server_request {
     struct slice client_network;
 
     unsigned differs;    /* in what the peer is told otherwise than this node: enum kin_matter */
+    struct slice explanation; /* lines for Selvage-Explain; p == NULL: none was asked for */
 
     struct stream *journal_stream; /* of journal.c; NULL: it is no stream */
 

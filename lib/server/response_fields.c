@@ -115,8 +115,9 @@ static bool is_made_anew(const struct server_request *r, struct slice name)
 }
 
 /*
- * libh2o writes values as they are, so a line break in one would be a field of its author's making.
- * The upstream's parser lets none through; this is the last place to look, and cheap.
+ * libh2o writes values as they are, so a line break in one would be a field of
+ * its author's making. The upstream's parser lets none through; this is the
+ * last place to look, and cheap.
  */
 static bool is_sound(struct slice value)
 {
@@ -185,6 +186,21 @@ static void add_differs(struct server_request *r)
     buf_release(&text);
 }
 
+/* A line of the text is a line of the field. */
+static void add_explanation(struct server_request *r)
+{
+    struct slice rest = r->explanation;
+
+    while (rest.n > 0) {
+        size_t end = slice_index(rest, '\n');
+        struct slice line = slice_trim(slice_head(rest, end)); /* no value begins with spaces */
+
+        if (line.n > 0 && is_sound(line))
+            response_field_add(r->req, SLICE("selvage-explain"), line);
+        rest = slice_from(rest, end + 1);
+    }
+}
+
 void response_fields_set(struct server_request *r, const struct cache_answer *a)
 {
     h2o_req_t *req = r->req;
@@ -214,5 +230,6 @@ void response_fields_set(struct server_request *r, const struct cache_answer *a)
         response_field_add(req, SLICE("selvage-checked"),
                            pool_dup(req, a->checked.p, a->checked.n));
     region_answer_fields(r, a);
+    add_explanation(r);
     response_fields_local(r);
 }

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "base/buf.h"
 #include "http/url.h"
 #include "site/site.h"
@@ -6,131 +8,7 @@
  * more, rather than wrongly. */
 #define KEY_VERSION "1"
 
-/* Added to links by mailers, ad networks and analytics, and read by scripts in the browser: no
- * origin answers differently for them. */
-static const char *const tracking[] = {
-    "utm_*",
-    "gclid",
-    "gclsrc",
-    "dclid",
-    "gbraid",
-    "wbraid",
-    "gad_source",
-    "gad_campaignid",
-    "srsltid",
-    "fbclid",
-    "fb_action_ids",
-    "fb_action_types",
-    "fb_source",
-    "msclkid",
-    "mc_cid",
-    "mc_eid",
-    "yclid",
-    "ysclid",
-    "_openstat",
-    "twclid",
-    "ttclid",
-    "li_fat_id",
-    "igshid",
-    "igsh",
-    "epik",
-    "rdt_cid",
-    "ScCid",
-    "_ga",
-    "_gl",
-    "_hsenc",
-    "_hsmi",
-    "__hssc",
-    "__hstc",
-    "__hsfp",
-    "hsCtaTracking",
-    "mkt_tok",
-    "vero_id",
-    "vero_conv",
-    "oly_enc_id",
-    "oly_anon_id",
-    "_kx",
-    "mtm_*",
-    "matomo_*",
-    "pk_campaign",
-    "pk_kwd",
-    "pk_keyword",
-    "pk_source",
-    "pk_medium",
-    "pk_content",
-    "pk_cid",
-    "piwik_*",
-    "_bta_tid",
-    "_bta_c",
-    "s_kwcid",
-    "_branch_match_id",
-};
-
-static bool is_dropped(const struct site *s, struct slice parameter)
-{
-    struct slice name = slice_head(parameter, slice_index(parameter, '='));
-
-    for (size_t i = 0; s->query_drop_tracking && i < sizeof(tracking) / sizeof(tracking[0]); i++)
-        if (url_glob_matches(slice_of(tracking[i]), name))
-            return true;
-    for (size_t i = 0; i < s->query_drop_names.count; i++)
-        if (url_glob_matches(slice_of(s->query_drop_names.item[i]), name))
-            return true;
-    return false;
-}
-
-/* Cut the first parameter and its '&' off *rest; false when there is none left. */
-static bool next_parameter(struct slice *rest, bool *is_more, struct slice *out)
-{
-    size_t end = slice_index(*rest, '&');
-
-    if (!*is_more)
-        return false;
-    *is_more = end < rest->n;
-    *out = slice_head(*rest, end);
-    *rest = slice_from(*rest, end + 1);
-    return true;
-}
-
-static bool drops_any(const struct site *s, struct slice query)
-{
-    struct slice parameter;
-    bool is_more = true;
-
-    if (s->query_keep_none)
-        return true;
-    if (!s->query_drop_tracking && s->query_drop_names.count == 0)
-        return false;
-    while (next_parameter(&query, &is_more, &parameter))
-        if (is_dropped(s, parameter))
-            return true;
-    return false;
-}
-
-struct slice site_target(const struct site *s, struct slice target, struct arena *a)
-{
-    size_t path_bytes = url_path_bytes(target), n = path_bytes;
-    struct slice query = slice_from(target, path_bytes + 1), parameter;
-    bool is_more = !s->query_keep_none;
-    char *p;
-
-    if (path_bytes == target.n || !drops_any(s, query))
-        return target;
-    p = arena_alloc(a, target.n);
-    if (p == NULL)
-        return (struct slice){0};
-    memcpy(p, target.p, path_bytes);
-    while (next_parameter(&query, &is_more, &parameter)) {
-        if (is_dropped(s, parameter))
-            continue;
-        p[n] = n == path_bytes ? '?' : '&'; /* a query of which nothing stays goes with its '?' */
-        n++;
-        if (parameter.n > 0)
-            memcpy(p + n, parameter.p, parameter.n);
-        n += parameter.n;
-    }
-    return (struct slice){p, n};
-}
+enum { BLOCK_SUFFIX_BYTES = 48 };
 
 /* Neither version, scheme, a valid host nor a valid target holds a space, so the text falls apart
  * in one way only. */
@@ -171,12 +49,39 @@ struct slice site_key_of_country(const struct site *s, bool is_https, struct sli
     return make_key(is_https, host, target, (struct slice){suffix, sizeof(suffix)}, a);
 }
 
+struct slice site_key_of_block(struct slice key, uint64_t index, uint64_t bytes, struct arena *a)
+{
+    char suffix[BLOCK_SUFFIX_BYTES];
+    int n = snprintf(suffix, sizeof(suffix), " #%llu:%llu", (unsigned long long)index,
+                     (unsigned long long)bytes);
+    char *p = arena_alloc(a, key.n + (size_t)n);
+
+    if (p == NULL)
+        return (struct slice){0};
+    memcpy(p, key.p, key.n);
+    memcpy(p + key.n, suffix, (size_t)n);
+    return (struct slice){p, key.n + (size_t)n};
+}
+
+/* What stands behind the last space, if it begins with '#', which no target does. */
+struct slice site_key_whole(struct slice key)
+{
+    size_t at = key.n;
+
+    while (at > 0 && key.n - at < BLOCK_SUFFIX_BYTES && key.p[at - 1] != ' ')
+        at--;
+    return at > 0 && at < key.n && key.p[at - 1] == ' ' && key.p[at] == '#'
+               ? slice_head(key, at - 1)
+               : key;
+}
+
 /* A target of two bytes stands behind a space too, but begins with '/'. */
 struct slice site_key_of_all(struct slice key)
 {
-    bool has_country =
-        key.n > SITE_COUNTRY_BYTES && key.p[key.n - 3] == ' ' && key.p[key.n - 2] != '/';
+    bool has_country;
 
+    key = site_key_whole(key);
+    has_country = key.n > SITE_COUNTRY_BYTES && key.p[key.n - 3] == ' ' && key.p[key.n - 2] != '/';
     return slice_head(key, has_country ? key.n - 3 : key.n);
 }
 

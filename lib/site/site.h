@@ -28,6 +28,8 @@ struct site_rule {
     const char *path;
     struct site_strings methods, types, bypass_cookies;
     bool cache_off, stream;
+    bool range_whole;     /* a range of what is not stored fetches all of it, if that is not much */
+    uint64_t slice_bytes; /* large objects are kept in blocks of so many bytes; 0: whole */
     int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s; /* SITE_UNSET: not spoken of */
     unsigned line;
 };
@@ -39,12 +41,13 @@ struct site {
     struct site_strings hosts;
     const struct site_rule *rules;
     size_t rules_count;
-    bool query_keep_none, query_drop_tracking;
-    struct site_strings query_drop_names;
+    bool query_keep_none, query_drop_tracking, query_sort;
+    struct site_strings query_keep_names, query_drop_names; /* empty: all are kept, none dropped */
     int64_t negative_404_s, negative_5xx_s;
     enum site_reload client_reload;
     struct site_strings targeted_fields; /* lower-case names that stand above CDN-Cache-Control, in this order */
     bool set_cookie_rfc;
+    bool has_deception_guard; /* what has another content type than its path's extension says is not stored */
     bool underscores;
     uint64_t max_request_body;
     uint64_t hsts_s;
@@ -79,7 +82,8 @@ const struct site_rule *site_rule_for_response(const struct site *s, struct slic
 bool site_rule_bypasses(const struct site_rule *r, const struct http_fields *request, struct slice *which);
 
 /*
- * The target as key and upstream both see it: what `query` drops is gone from it, all other bytes are untouched (order too).
+ * The target as key and upstream both see it: what `query` drops is gone from it, its parameters are in the order of their names where
+ * the site sorts them, all other bytes are untouched.
  * Points to `target` itself when nothing is dropped, else into the arena; p == NULL when there is no room.
  */
 struct slice site_target(const struct site *s, struct slice target, struct arena *a);
@@ -93,7 +97,13 @@ struct slice site_key(const struct site *s, bool is_https, struct slice host, st
  */
 struct slice site_key_of_country(const struct site *s, bool is_https, struct slice host, struct slice target, const struct site_country *country, struct arena *a);
 
-/* The part of a key that all countries share: version, scheme, host, target.  Points into `key`. */
+/* The key of one block of an object that is kept in blocks of so many bytes.  In the arena; p == NULL when there is no room. */
+struct slice site_key_of_block(struct slice key, uint64_t index, uint64_t bytes, struct arena *a);
+
+/* The key of the whole object, of one of its blocks or of itself.  Points into `key`. */
+struct slice site_key_whole(struct slice key);
+
+/* The part of a key that all countries and blocks share: version, scheme, host, target.  Points into `key`. */
 struct slice site_key_of_all(struct slice key);
 
 /* Its purge URL (url_purge_form()); in the arena; p == NULL when there is no room. */

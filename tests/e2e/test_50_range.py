@@ -61,6 +61,60 @@ def test_a_range_on_a_miss_is_passed_and_not_stored(edge, origin):
     assert edge.get("/m").body == BODY
 
 
+def parts_of(reply):
+    """(Content-Type, Content-Range, bytes) of each part of a multipart/byteranges."""
+    kind, _, boundary = reply.field("content-type").partition("; boundary=")
+    assert kind == "multipart/byteranges"
+    pieces = reply.body.split(b"\r\n--" + boundary.encode())
+    assert pieces[0] == b"" and pieces[-1] == b"--\r\n", pieces
+    parts = []
+    for piece in pieces[1:-1]:
+        head, _, body = piece.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().strip().split("\r\n"))
+        parts.append((fields.get("Content-Type"), fields["Content-Range"], body))
+    return parts
+
+
+@pytest.mark.parametrize("get", ["get", "get2"])
+def test_several_ranges(edge, page, get):
+    page.fields = [("Content-Type", "image/x")]
+    edge.purge(url="https://www.test/r")
+    edge.fill("/r")
+    r = getattr(edge, get)("/r", fields=[("Range", "bytes=199990-, 0-9,65500-65600, 400000-")])
+    assert (r.status, r.complete, r.is_hit) == (206, True, True)
+    assert r.field("content-range") is None
+    assert r.field("content-length") == str(len(r.body))
+    assert parts_of(r) == [
+        ("image/x", "bytes 199990-199999/200000", BODY[199990:]),
+        ("image/x", "bytes 0-9/200000", BODY[:10]),
+        ("image/x", "bytes 65500-65600/200000", BODY[65500:65601])]
+    assert page.hits == 2
+
+
+@pytest.mark.parametrize("value", [
+    "bytes=" + ",".join("0-0" for _ in range(17)),  # more than 16
+    "bytes=0-,0-,0-",  # more than twice the body
+])
+def test_too_many_ranges_are_the_whole(edge, page, value):
+    r = edge.get("/r", fields=[("Range", value)])
+    assert (r.status, r.body) == (200, BODY)
+
+
+def test_a_rule_may_fetch_the_whole_for_a_range(make_edge, origin):
+    edge = make_edge(origin, site={"rules": [{"path": "*", "range": "whole"}]})
+    small = origin.page("/small", BODY, cache_control="max-age=60", ranges=True)
+    r = edge.fill("/small", fields=[("Range", "bytes=5-9")])
+    assert (r.status, r.body) == (206, BODY[5:10])
+    assert edge.get("/small").is_hit
+    assert [q.field("range") for q in small.requests] == [None]
+    large = origin.page("/large", bytes(9 << 20), cache_control="max-age=60", ranges=True)
+    r = edge.get("/large", fields=[("Range", "bytes=5-9")])
+    assert (r.status, r.body) == (206, bytes(5))
+    assert [q.field("range") for q in large.requests] == [None, "bytes=5-9"]
+    large.wait_gone()
+    assert large.requests[0].sent < 9 << 20
+
+
 def test_head_ignores_ranges(edge, page):
     r = edge.get("/r", method="HEAD", fields=[("Range", "bytes=0-9")])
     assert (r.status, r.field("content-length")) == (200, "200000")

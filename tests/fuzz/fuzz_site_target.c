@@ -1,7 +1,8 @@
 /*
  * Input: one byte of options, a list of names up to a newline, a target.  Whatever is dropped: the
  * path stays, the parameters that stay are some of those that came, in their order and byte for
- * byte, dropping again changes nothing, and no two targets that differ share a key.
+ * byte, dropping again changes nothing, and no two targets that differ share a key.  Sorted ones
+ * are a permutation, and sorting again changes nothing.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -54,28 +55,47 @@ static void check_is_part(struct slice whole, struct slice part)
         while (!slice_eq(have, want));
 }
 
+static uint64_t byte_sum(struct slice s)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < s.n; i++)
+        sum += (unsigned char)s.p[i];
+    return sum;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     const char *name[NAMES_MAX];
     struct slice input = {(const char *)data, bytes}, list, target, once, twice, key, key_of_target;
     struct site site = {0};
+    struct site_strings *names;
+    bool is_keep_list;
     struct arena a;
 
     if (bytes == 0 || bytes > INPUT_BYTES_MAX)
         return 0;
     site.query_drop_tracking = (data[0] & 1) != 0;
     site.query_keep_none = (data[0] & 2) != 0;
+    is_keep_list = (data[0] & 4) != 0;
     list = slice_head(slice_from(input, 1), slice_index(slice_from(input, 1), '\n'));
     target = slice_from(input, 1 + list.n + 1);
     arena_init(&a, NULL, 0, ARENA_BYTES_MAX);
-    site.query_drop_names.count = split_names(list, name, &a);
-    site.query_drop_names.item = name;
+    names = is_keep_list ? &site.query_keep_names : &site.query_drop_names;
+    names->count = split_names(list, name, &a);
+    names->item = name;
 
     once = site_target(&site, target, &a);
     CHECK(once.p != NULL);
     check_is_part(target, once);
     twice = site_target(&site, once, &a);
     CHECK(slice_eq(once, twice));
+
+    site.query_sort = true;
+    twice = site_target(&site, target, &a);
+    CHECK(twice.p != NULL && twice.n == once.n);
+    CHECK(byte_sum(twice) == byte_sum(once));
+    CHECK(slice_eq(site_target(&site, twice, &a), twice));
 
     key = site_key(&site, true, SLICE("a.example"), once, &a);
     key_of_target = site_key(&site, true, SLICE("a.example"), target, &a);

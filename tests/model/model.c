@@ -1124,14 +1124,13 @@ enum model_use model_use(const struct model_rules *rules, const struct model_sto
      */
     if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
         return MODEL_PASS;
-    if (rules->cache_off)
-        return MODEL_PASS;
     /* RFC 9110 section 13.2.1: "A server MUST ignore ... A cache or intermediary that is not the
      * origin server ... MUST NOT evaluate" If-Match and If-Unmodified-Since; RFC 9111
      * section 4.3.2: they "are not applicable to a cache". */
-    if (has(request, "If-Match") || has(request, "If-Unmodified-Since"))
-        return MODEL_PASS;
     read_cache_control(request, &rq);
+    /* section 5.2.1.7, below: what is passed is no stored response either */
+    if (rules->cache_off || has(request, "If-Match") || has(request, "If-Unmodified-Since"))
+        return find(&rq, "only-if-cached") != NULL ? MODEL_REFUSE : MODEL_PASS;
     /* section 5.4: "When the Cache-Control header field is not present in a request, caches MUST
      * consider the no-cache request pragma-directive as having the same effect as if
      * "Cache-Control: no-cache" were present" */

@@ -1,4 +1,5 @@
-/* One fetch for everybody: who shares it, who may not, and what happens when it fails or is purged.
+/* One fetch for everybody: who shares it, who may not, and what happens when it
+ * fails or is purged.
  */
 #include "cache_world.h"
 
@@ -116,7 +117,8 @@ static void test_between_the_last_byte_and_the_commit(void **state)
     asker_release(&b);
 }
 
-/* http-caching: reusable by the very next request, whatever it asks for of it. */
+/* http-caching: reusable by the very next request, whatever it asks for of it.
+ */
 static void test_a_part_and_a_head_between_the_last_byte_and_the_commit(void **state)
 {
     struct world *w = *state;
@@ -136,8 +138,9 @@ static void test_a_part_and_a_head_between_the_last_byte_and_the_commit(void **s
     asker_release(&head);
 }
 
-/* RFC 9111 section 5.2.2.4: those who waited for a validation have its result; a later request
- * wants one of its own, though the first is not committed yet. */
+/* RFC 9111 section 5.2.2.4: those who waited for a validation have its result;
+ * a later request wants one of its own, though the first is not committed yet.
+ */
 static void test_what_must_be_validated_is_not_joined_after_its_head(void **state)
 {
     static const char no_cache[] = "cache-control: no-cache, max-age=60\netag: \"1\"\n";
@@ -163,7 +166,8 @@ static void test_what_must_be_validated_is_not_joined_after_its_head(void **stat
     asker_release(&late);
 }
 
-/* While bytes still come, a part is asked of the origin: the whole may be long. */
+/* While bytes still come, a part is asked of the origin: the whole may be long.
+ */
 static void test_a_part_of_what_is_still_coming_is_passed(void **state)
 {
     struct world *w = *state;
@@ -256,6 +260,139 @@ static void test_private_answers_are_not_shared(void **state)
         asker_release(&a);
         asker_release(&b);
         asker_release(&c);
+        world_settle(w);
+    }
+}
+
+static void head_is(const struct asker *a, enum cache_verdict verdict)
+{
+    assert_true(a->has_answer);
+    assert_int_equal(a->answer.status, 200);
+    assert_int_equal(a->answer.body_bytes, 5);
+    assert_int_equal(a->answer.verdict, verdict);
+}
+
+/* production: a HEAD miss goes as HEAD, is shared among HEADs, and remembered
+ * for a second for them. */
+static void test_heads_share_with_heads_alone(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b, get, late;
+
+    ask(w, 0, &a, "HEAD", "/a", "");
+    ask(w, 1, &b, "HEAD", "/a", "");
+    ask(w, 0, &get, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2);
+    assert_string_equal(fake_fetch_method(fake_fetcher_at(w->origin[0], 0)), "HEAD");
+    assert_string_equal(fake_fetch_method(world_last(w, 0)), "GET");
+    fake_fetch_head(fake_fetcher_at(w->origin[0], 0), 200, FRESH "content-length: 5\n",
+                    CACHE_NO_BODY, 0);
+    fake_fetch_done(fake_fetcher_at(w->origin[0], 0));
+    world_drain(w);
+    head_is(&a, VERDICT_MISS);
+    head_is(&b, VERDICT_COLLAPSED);
+    assert_false(get.has_answer);
+    asker_release(&a);
+    asker_release(&b);
+    asker_release(&get);
+    world_settle(w);
+
+    ask(w, 1, &late, "HEAD", "/a", "");
+    world_drain(w);
+    head_is(&late, VERDICT_COLLAPSED);
+    asker_release(&late);
+    assert_int_equal(world_requests(w), 2);
+    ask(w, 0, &get, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 3);
+    asker_release(&get);
+    world_drain(w);
+    fake_reactor_advance(w->reactor[0], LIMIT_CLIENT_RELOAD_MS);
+    ask(w, 1, &late, "HEAD", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 4);
+    asker_release(&late);
+    world_settle(w);
+}
+
+static void test_heads_of_what_is_private_are_not_shared(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b;
+
+    ask(w, 0, &a, "HEAD", "/a", "");
+    ask(w, 0, &b, "HEAD", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 1);
+    fake_fetch_head(world_last(w, 0), 200, "cache-control: private\n", CACHE_NO_BODY, 0);
+    fake_fetch_done(world_last(w, 0));
+    world_drain(w);
+    assert_true(a.has_answer);
+    assert_false(b.has_answer);
+    assert_int_equal(world_requests(w), 2);
+    asker_release(&a);
+    asker_release(&b);
+    world_settle(w);
+}
+
+/* Hit-for-miss: who comes after what could not be shared does not wait to hear
+ * it again. */
+static void test_what_could_not_be_shared_is_not_waited_for(void **state)
+{
+    static const char private[] = "cache-control: private\n";
+    struct world *w = *state;
+    struct asker a, b;
+
+    world_put(w, "/a", "", 200, private, "x");
+    ask(w, 0, &a, "GET", "/a", "");
+    ask(w, 0, &b, "GET", "/a", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 3); /* both at once */
+    fake_fetch_answer(fake_fetcher_at(w->origin[0], 1), 200, FRESH,
+                      "y"); /* it stores all the same */
+    fake_fetch_answer(fake_fetcher_at(w->origin[0], 2), 200, FRESH, "y");
+    world_drain(w);
+    asker_release(&a);
+    asker_release(&b);
+    world_settle(w);
+    ask(w, 0, &a, "GET", "/a", "");
+    asker_got(&a, 200, "y");
+    assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    asker_release(&a);
+
+    world_put(w, "/b", "", 200, private, "x");
+    world_purge(w, PURGE_TAG, "t", false); /* any purge makes it forgotten */
+    ask(w, 0, &a, "GET", "/b", "");
+    ask(w, 0, &b, "GET", "/b", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 5);
+    asker_release(&a);
+    asker_release(&b);
+    world_settle(w);
+}
+
+/* Or anybody could have all others ask for a hot URL one by one. */
+static void test_a_strangers_cookie_does_not_switch_collapsing_off(void **state)
+{
+    static const char *const stranger[] = {"cookie: a=b\n", "authorization: x\n",
+                                           "cache-control: no-store\n"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(stranger) / sizeof(stranger[0]); i++) {
+        char target[8];
+        struct asker a, b;
+        size_t before;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        world_put(w, target, stranger[i], 200, "cache-control: private\n", "x");
+        before = world_requests(w);
+        ask(w, 0, &a, "GET", target, "");
+        ask(w, 0, &b, "GET", target, "");
+        world_drain(w);
+        assert_int_equal(world_requests(w), before + 1);
+        asker_release(&a);
+        asker_release(&b);
         world_settle(w);
     }
 }
@@ -358,7 +495,8 @@ static void test_a_purge_in_flight_is_not_published(void **state)
     asker_release(&b);
 }
 
-/* The birth is the position before the request goes out: a purge between the two is after it. */
+/* The birth is the position before the request goes out: a purge between the
+ * two is after it. */
 static void purge_now(void *user)
 {
     world_purge(user, PURGE_URL, HOST "/a", false);
@@ -480,6 +618,10 @@ int main(void)
         WORLD(test_waiters_of_another_variant_fetch_theirs_once),
         WORLD(test_private_answers_are_not_shared),
         WORLD(test_authorization_is_not_shared),
+        WORLD(test_heads_share_with_heads_alone),
+        WORLD(test_heads_of_what_is_private_are_not_shared),
+        WORLD(test_what_could_not_be_shared_is_not_waited_for),
+        WORLD(test_a_strangers_cookie_does_not_switch_collapsing_off),
         WORLD(test_a_waiter_has_its_own_conditions),
         WORLD(test_a_failure_is_everybodys),
         WORLD(test_an_error_of_the_origin_is_everybodys),

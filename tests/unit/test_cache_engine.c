@@ -212,7 +212,7 @@ static void test_ranges(void **state)
         {"range: bytes=5-\n", 416, "", "bytes */5"},
         {"range: bytes=2-1\n", 200, "hello", NULL},
         {"range: lines=0-1\n", 200, "hello", NULL},
-        {"range: bytes=0-0,2-2\n", 200, "hello", NULL},
+        {"range: bytes=0-0,0-4,0-4\n", 200, "hello", NULL}, /* more than twice the body */
         {"range: bytes=0-1\nif-range: \"1\"\n", 206, "he", "bytes 0-1/5"},
         {"range: bytes=0-1\nif-range: \"2\"\n", 200, "hello", NULL},
         {"range: bytes=0-1\nif-range: W/\"1\"\n", 200, "hello", NULL},
@@ -239,6 +239,43 @@ static void test_ranges(void **state)
     asker_got(&a, 200, "");
     asker_release(&a);
     assert_int_equal(world_requests(w), 1);
+}
+
+/* RFC 9110 section 14.6; in the order that was asked for. */
+static void test_several_ranges(void **state)
+{
+    static const char want[] = "\r\n--%.16s\r\nContent-Type: text/plain\r\n"
+                               "Content-Range: bytes 4-4/5\r\n\r\no"
+                               "\r\n--%.16s\r\nContent-Type: text/plain\r\n"
+                               "Content-Range: bytes 0-1/5\r\n\r\nhe"
+                               "\r\n--%.16s--\r\n";
+    static const char type[] = "multipart/byteranges; boundary=";
+    struct world *w = *state;
+    char text[sizeof(want) + 64];
+    const char *got, *boundary;
+    struct asker a, b;
+
+    world_put(w, "/a", "", 200,
+              "cache-control: max-age=60\ncontent-type: text/plain\ncontent-digest: x\n", "hello");
+    ask(w, 0, &a, "GET", "/a", "range: bytes=-1, 0-1, 9-\n");
+    got = asker_field(&a, "content-type");
+    assert_int_equal(strncmp(got, type, sizeof(type) - 1), 0);
+    boundary = got + sizeof(type) - 1;
+    assert_int_equal(strlen(boundary), 16);
+    snprintf(text, sizeof(text), want, boundary, boundary, boundary);
+    assert_null(asker_field(&a, "content-range"));
+    assert_null(asker_field(&a, "content-digest"));
+    assert_false(a.answer.may_pull);
+    /* asker_got() reads in pieces; a byte at a time gives the same */
+    ask(w, 0, &b, "GET", "/a", "range: bytes=-1, 0-1, 9-\n");
+    asker_got(&a, 206, text);
+    while (!b.is_over)
+        asker_read_some(&b, 1);
+    assert_int_equal(b.body.n, a.body.n);
+    assert_int_equal(b.end, CACHE_BODY_END);
+    assert_string_not_equal(asker_field(&b, "content-type"), asker_field(&a, "content-type"));
+    asker_release(&a);
+    asker_release(&b);
 }
 
 static void test_a_range_across_chunks(void **state)
@@ -466,6 +503,120 @@ static void test_only_if_cached(void **state)
     assert_int_equal(a.body.n, a.answer.body_bytes);
     asker_release(&a);
     assert_int_equal(world_requests(w), 0);
+}
+
+/* RFC 9111 section 5.2.1.7: also where the store is not even looked at. */
+static void test_only_if_cached_of_what_is_passed(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    w->rule.cache_off = true;
+    w->site.rules_count = 1;
+    ask(w, 0, &a, "GET", "/a", "cache-control: only-if-cached\n");
+    assert_int_equal(a.answer.status, 504);
+    asker_release(&a);
+    ask(w, 0, &a, "POST", "/a", "cache-control: only-if-cached\n"); /* about stored answers alone */
+    world_drain(w);
+    assert_int_equal(world_requests(w), 1);
+    asker_release(&a);
+    world_settle(w);
+}
+
+/* Web cache deception: one user's page under a name that looks like everybody's. */
+static void test_what_is_not_what_its_extension_says_is_not_stored(void **state)
+{
+    static const struct {
+        const char *target, *type;
+        int status;
+        bool guard, hit;
+    } row[] = {
+        {"/account/a.css", "text/html", 200, true, false},
+        {"/account/a.css?x=y", "text/html", 200, true, false},
+        {"/b.css", "text/css", 200, true, true},
+        {"/c?x=.css", "text/html", 200, true, true},
+        {"/d.css", "text/html", 404, true, true}, /* an error page is what it is */
+        {"/e.css", "text/html", 200, false, true},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char fields[200];
+        struct asker a;
+
+        w->site.has_deception_guard = row[i].guard;
+        snprintf(fields, sizeof(fields), "cache-control: public, max-age=60\ncontent-type: %s\n",
+                 row[i].type);
+        world_put(w, row[i].target, "", row[i].status, fields, "x");
+        ask(w, 0, &a, "GET", row[i].target, "");
+        world_drain(w);
+        assert_int_equal(a.has_answer && a.answer.verdict == VERDICT_HIT, row[i].hit);
+        if (!a.has_answer)
+            fake_fetch_answer(world_last(w, 0), row[i].status, fields, "x");
+        world_drain(w);
+        if (!row[i].hit)
+            assert_string_equal(cache_reason(a.x), "deception");
+        asker_release(&a);
+        world_settle(w);
+    }
+}
+
+static void test_a_range_may_fetch_the_whole(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    w->rule.range_whole = true;
+    w->site.rules_count = 1;
+    ask(w, 0, &a, "GET", "/a", "range: bytes=1-2\n");
+    world_drain(w);
+    assert_null(fake_fetch_field(world_last(w, 0), "range"));
+    fake_fetch_answer(world_last(w, 0), 200, "cache-control: max-age=60\n", "hello");
+    world_drain(w);
+    asker_got(&a, 206, "el");
+    asker_release(&a);
+    world_settle(w);
+    ask(w, 0, &a, "GET", "/a", "");
+    asker_got(&a, 200, "hello");
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 1);
+}
+
+/* Nobody makes this node fetch a large file for a byte of it. */
+static void test_a_range_does_not_fetch_what_is_large(void **state)
+{
+    static const struct {
+        enum cache_framing framing;
+        uint64_t bytes;
+    } row[] = {{CACHE_LENGTH, LIMIT_RANGE_WHOLE_BYTES + 1}, {CACHE_CHUNKED, 0}};
+    struct world *w = *state;
+
+    w->rule.range_whole = true;
+    w->site.rules_count = 1;
+    for (size_t i = 0; i < 2; i++) {
+        char target[8];
+        struct asker a, all;
+        size_t before = world_requests(w);
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        ask(w, 0, &a, "GET", target, "range: bytes=1-2\n");
+        ask(w, 0, &all, "GET", target, ""); /* waits for the same, and then has its own */
+        world_drain(w);
+        assert_int_equal(world_requests(w), before + 1);
+        fake_fetch_head(world_last(w, 0), 200, "cache-control: max-age=60\n", row[i].framing,
+                        row[i].bytes);
+        world_drain(w);
+        assert_true(fake_fetch_is_cancelled(fake_fetcher_at(w->origin[0], before)));
+        assert_int_equal(world_requests(w), before + 3);
+        asker_release(&a);
+        asker_release(&all);
+        world_settle(w);
+        ask(w, 0, &a, "GET", target, "range: bytes=3-4\n"); /* it is remembered */
+        world_drain(w);
+        assert_string_equal(fake_fetch_field(world_last(w, 0), "range"), "bytes=3-4");
+        asker_release(&a);
+        world_settle(w);
+    }
 }
 
 static void test_failures_with_nothing_stored(void **state)
@@ -702,6 +853,29 @@ static void test_variants_side_by_side(void **state)
     assert_int_equal(world_requests(w), 3);
 }
 
+/* Origins send Vary on some answers only; an error page is one variant more. */
+static void test_an_answer_without_vary_orphans_no_variant(void **state)
+{
+    static const char varied[] = "cache-control: max-age=60\nvary: accept-language\n";
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "accept-language: de\n", 200, varied, "hallo");
+    world_put(w, "/a", "accept-language: en\n", 200, varied, "hello");
+    world_put(w, "/a", "accept-language: fr\n", 404, "cache-control: max-age=0\netag: \"1\"\n",
+              "none");
+    world_put(w, "/a", "accept-language: fr\n", 200, varied,
+              "salut"); /* the newest list is theirs again */
+    ask(w, 0, &a, "GET", "/a", "accept-language: de\n");
+    asker_got(&a, 200, "hallo");
+    assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/a", "accept-language: en\n");
+    asker_got(&a, 200, "hello");
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 4);
+}
+
 /* An origin that codes and does not say so in Vary. */
 static void test_a_coding_is_for_those_who_take_it(void **state)
 {
@@ -833,11 +1007,15 @@ static void test_explain(void **state)
     says(&out, "decision: answer from the store\n  fresh for another ");
     says(&out, "lifetime 60 s by max-age (RFC 9111 section 5.2.2.1)");
     says(&out, "stored: status 200, 5 bytes, age 0 s of a lifetime of 60 s");
+    says(&out, "when it came (Age, and the wait for it) + ");
+    says(&out, "  lifetime 60 s - age 0 s = 60 s: fresh (RFC 9111 section 4.2)\n");
 
     world_put(w, "/old", "", 200, "cache-control: max-age=10\nage: 15\netag: \"1\"\n", "hello");
     explain(w, "/old", "", "", &out);
     says(&out, "decision: ask the origin whether what is stored is still right\n  stale since 5 s "
                "(RFC 9111 section 4.2)");
+    says(&out, "  age: 15.0");
+    says(&out, "  lifetime 10 s - age 15 s = -5 s: stale (RFC 9111 section 4.2)\n");
 
     world_put(w, "/v", "accept-language: de\n", 200,
               "cache-control: max-age=60\nvary: accept-language\n", "hallo");
@@ -912,12 +1090,17 @@ int main(void)
         WORLD(test_a_condition_on_a_miss_is_answered_from_what_comes),
         WORLD(test_conditions_are_not_for_other_statuses),
         WORLD(test_ranges),
+        WORLD(test_several_ranges),
         WORLD(test_a_range_across_chunks),
         WORLD(test_a_range_on_a_miss_is_passed),
         WORLD(test_passes),
         WORLD(test_unsafe_methods_invalidate),
         WORLD(test_what_was_on_its_way_is_not_stored_after_a_change),
         WORLD(test_only_if_cached),
+        WORLD(test_only_if_cached_of_what_is_passed),
+        WORLD(test_what_is_not_what_its_extension_says_is_not_stored),
+        WORLD(test_a_range_may_fetch_the_whole),
+        WORLD(test_a_range_does_not_fetch_what_is_large),
         WORLD(test_failures_with_nothing_stored),
         WORLD(test_a_fetch_that_cannot_begin),
         WORLD(test_a_loop_is_cut),
@@ -927,6 +1110,7 @@ int main(void)
         WORLD(test_qualified_no_cache_keeps_the_rest),
         WORLD(test_qualified_no_cache_is_for_the_first_alone),
         WORLD(test_variants_side_by_side),
+        WORLD(test_an_answer_without_vary_orphans_no_variant),
         WORLD(test_a_coding_is_for_those_who_take_it),
         WORLD(test_204_and_empty),
         WORLD(test_ending_in_every_phase),

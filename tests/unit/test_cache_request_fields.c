@@ -22,6 +22,8 @@ static int close_purge(void **state)
     return purge_dir_remove(state);
 }
 
+static const struct block_of all_of_it;
+
 static enum err make_with(const char *request, const char *stored,
                           enum request_conditions conditions, bool underscores,
                           struct http_fields *out)
@@ -41,7 +43,7 @@ static enum err make_with(const char *request, const char *stored,
                                .via = "2"};
 
     site.underscores = underscores;
-    return request_fields_make(&c, &rq, &l, conditions, &decide_arena, out);
+    return request_fields_make(&c, &rq, &l, &all_of_it, conditions, &decide_arena, out);
 }
 
 static enum err make(const char *request, const char *stored, bool is_pass, bool underscores,
@@ -211,7 +213,8 @@ static void test_no_room_is_no_half_request(void **state)
 
     (void)state;
     arena_init(&small, NULL, 0, 32);
-    assert_int_equal(request_fields_make(&c, &rq, &l, CONDITIONS_NONE, &small, &out), ERR_LIMIT);
+    assert_int_equal(request_fields_make(&c, &rq, &l, &all_of_it, CONDITIONS_NONE, &small, &out),
+                     ERR_LIMIT);
     arena_release(&small);
 }
 

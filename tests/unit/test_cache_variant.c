@@ -108,6 +108,17 @@ static void test_one_that_came_over_an_hour_ago_goes(void **state)
     assert_true(see("accept", 2000, NOW_S + 2 + HOUR));
 }
 
+/* One that is asked for, and so stored again and again, is not the oldest. */
+static void test_who_comes_again_is_not_old(void **state)
+{
+    (void)state;
+    fill_up();
+    assert_true(see("accept", 1000, NOW_S + HOUR - 60));
+    assert_true(see("accept", 7, NOW_S + 3 + HOUR)); /* in the place of 2000, now the oldest */
+    assert_true(see("accept", 1000, NOW_S + 3 + HOUR));
+    assert_false(see("accept", 2000, NOW_S + 3 + HOUR));
+}
+
 /* A clock set back makes nobody old. */
 static void test_a_clock_set_back(void **state)
 {
@@ -118,7 +129,7 @@ static void test_a_clock_set_back(void **state)
 
 static void test_damage_begins_anew(void **state)
 {
-    static const char *const bad[] = {"x", "\x01", "\x01\x05\x00\x00", "\x02\x01\x00\x00\x00\x00",
+    static const char *const bad[] = {"x", "\x01", "\x02\x05\x00\x00", "\x01\x01\x00\x00\x00\x00",
                                       "a whole object"};
 
     (void)state;
@@ -168,7 +179,7 @@ static void test_a_list_beyond_measure(void **state)
     assert_false(see(text, 1, NOW_S));
     text[4096] = '\0';
     assert_true(see(text, 1, NOW_S));
-    memcpy(big, "\x01\x03\x00\x00", 4);
+    memcpy(big, "\x02\x03\x00\x00", 4);
     for (int i = 0; i < 3; i++) {
         uint16_t bytes = 16000;
 
@@ -213,6 +224,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_variant_known_under_the_newest_list_changes_nothing, begin),
         cmocka_unit_test_setup(test_strangers_do_not_push_variants_out, begin),
         cmocka_unit_test_setup(test_one_that_came_over_an_hour_ago_goes, begin),
+        cmocka_unit_test_setup(test_who_comes_again_is_not_old, begin),
         cmocka_unit_test_setup(test_a_clock_set_back, begin),
         cmocka_unit_test_setup(test_damage_begins_anew, begin),
         cmocka_unit_test_setup(test_damaged_markers_do_no_harm, begin),

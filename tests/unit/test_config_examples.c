@@ -97,6 +97,8 @@ static void install(const char *name, bool with_defaults)
                                           "connect_timeout:",
                                           "first_byte_timeout:",
                                           "idle_timeout:",
+                                          "sort:",
+                                          "deception_guard:",
                                           "client_reload:",
                                           "set_cookie:",
                                           "max_request_body:",
@@ -177,7 +179,7 @@ static void test_the_full_example_loads(void **state)
     c = load("edge.yaml");
     assert_int_equal(c->listen_count, 3);
     assert_int_equal(c->tokens_count, 2);
-    assert_int_equal(c->sites[0].rules_count, 4);
+    assert_int_equal(c->sites[0].rules_count, 6);
     config_unref(c);
 }
 

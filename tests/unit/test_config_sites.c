@@ -248,6 +248,19 @@ static void test_tracking_is_a_word_alone_and_in_a_list(void **state)
     assert_true(c->sites[0].query_drop_tracking);
     assert_int_equal(c->sites[0].query_drop_names.count, 0);
     config_unref(c);
+    c = load(SITE "  query: {keep: [q, \"p_*\"], sort: yes}\n"
+                  "  deception_guard: no\n"
+                  "  rules: [{path: /v, slice: 1MiB, range: whole}, {}]\n");
+    assert_int_equal(c->sites[0].query_keep, CONFIG_QUERY_KEEP_ALL);
+    assert_int_equal(c->sites[0].query_keep_names.count, 2);
+    assert_string_equal(c->sites[0].query_keep_names.item[1], "p_*");
+    assert_true(c->sites[0].query_sort);
+    assert_false(c->sites[0].deception_guard);
+    assert_int_equal(c->sites[0].rules[0].slice_bytes, 1048576);
+    assert_true(c->sites[0].rules[0].range_whole);
+    assert_int_equal(c->sites[0].rules[1].slice_bytes, 0);
+    assert_false(c->sites[0].rules[1].range_whole);
+    config_unref(c);
     c = load(SITE "  query: {drop: [a, tracking, b]}\n");
     assert_true(c->sites[0].query_drop_tracking);
     assert_int_equal(c->sites[0].query_drop_names.count, 2);
@@ -374,7 +387,14 @@ static void test_each_mistake_is_told_with_its_place(void **state)
          "s.yaml:5:21: sites[0].query.drop[1]: 'b=c' is no name; write it as sessionid or "
          "\"session_*\"\n"},
         {SITE "  query: {keep: some}\n", "s.yaml:5:17: sites[0].query.keep: 'some' is not known "
-                                         "here; write all or none\n"},
+                                         "here; write all, none, or a list of names\n"},
+        {SITE "  query: {keep: [\"a&b\"]}\n",
+         "s.yaml:5:18: sites[0].query.keep[0]: 'a&b' is no name; write it as sessionid or "
+         "\"session_*\"\n"},
+        {SITE "  rules: [{slice: 1KiB}]\n",
+         "s.yaml:5:19: sites[0].rules[0].slice: '1KiB' is too small; at least 64KiB\n"},
+        {SITE "  rules: [{range: some}]\n", "s.yaml:5:19: sites[0].rules[0].range: 'some' is not "
+                                            "known here; write pass or whole\n"},
         {SITE "  negative_ttl: {500: 1s}\n",
          "s.yaml:5:18: sites[0].negative_ttl.500: unknown key; known here are 404, 5xx\n"},
         {SITE "  client_reload: yes\n", "s.yaml:5:18: sites[0].client_reload: 'yes' is not known "

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,58 @@ static void test_a_query_can_be_dropped_whole(void **state)
     assert_slice(site_target(&site, SLICE("/a?"), &arena), "/a");
 }
 
+static void test_only_what_is_named_is_kept(void **state)
+{
+    const struct site site = {.query_keep_names = WORDS("q", "p_*")};
+    static const struct {
+        const char *target, *want;
+    } request[] = {
+        {"/a?q=1", "/a?q=1"},
+        {"/a?q", "/a?q"},
+        {"/a?evil=1", "/a"},
+        {"/a?evil=1&q=1&p_x=2&q=3", "/a?q=1&p_x=2&q=3"},
+        {"/a?Q=1", "/a"},
+        {"/a?q%5B%5D=1", "/a"},
+        {"/a?x=1;q=2", "/a"},
+        {"/a?q=1;x=2", "/a?q=1;x=2"}, /* who takes ';' for '&' sees what the key holds */
+        {"/a?", "/a"},
+        {"/a?&q=1", "/a?q=1"},
+    };
+    const struct site both = {.query_keep_names = WORDS("q*"), .query_drop_names = WORDS("qx")};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(request) / sizeof(request[0]); i++)
+        assert_slice(site_target(&site, slice_of(request[i].target), &arena), request[i].want);
+    assert_slice(site_target(&both, SLICE("/a?qx=1&qy=2&z=3"), &arena), "/a?qy=2");
+}
+
+static void test_parameters_are_sorted_by_name_alone(void **state)
+{
+    const struct site site = {.query_sort = true, .query_drop_names = WORDS("sid")};
+    static const struct {
+        const char *target, *want;
+    } request[] = {
+        {"/a?b=1&a=2", "/a?a=2&b=1"},
+        {"/a?b=2&a=1&b=1", "/a?a=1&b=2&b=1"}, /* the order of one name has a meaning */
+        {"/a?b&sid=1&a", "/a?a&b"},
+        {"/a?ab=1&a=2", "/a?a=2&ab=1"},
+        {"/a?b=1&&a=1", "/a?&a=1&b=1"},
+        {"/a?a=1&b=1", "/a?a=1&b=1"},
+        {"/b?", "/b?"},
+        {"/b&a", "/b&a"},
+    };
+    static char many[4096];
+    size_t n = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(request) / sizeof(request[0]); i++)
+        assert_slice(site_target(&site, slice_of(request[i].target), &arena), request[i].want);
+    n = (size_t)snprintf(many, sizeof(many), "/?");
+    for (int i = 0; i < 600; i++) /* more than are sorted: as it came */
+        n += (size_t)snprintf(many + n, sizeof(many) - n, "%s%d", i == 0 ? "" : "&", 999 - i);
+    assert_slice(site_target(&site, slice_of(many), &arena), many);
+}
+
 static void test_tracking_parameters_are_known(void **state)
 {
     static const struct site site = {.query_drop_tracking = true};
@@ -166,6 +219,27 @@ static void test_what_all_countries_share_of_a_key(void **state)
     assert_int_equal(site_key_of_all(SLICE("")).n, 0);
 }
 
+static void test_blocks_share_the_key_of_the_whole(void **state)
+{
+    static const char *const key[] = {"1 https a /x", "1 https a /x DE", "1 http a /",
+                                      "1 http a *"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(key) / sizeof(key[0]); i++) {
+        struct slice k = slice_of(key[i]), block = site_key_of_block(k, 7, 65512, &arena);
+
+        assert_false(slice_eq(block, k));
+        assert_false(slice_eq(block, site_key_of_block(k, 8, 65512, &arena)));
+        assert_false(slice_eq(block, site_key_of_block(k, 7, 131024, &arena)));
+        assert_slice(site_key_whole(block), key[i]);
+        assert_slice(site_key_whole(k), key[i]);
+        assert_true(slice_eq(site_key_of_all(block), site_key_of_all(k)));
+    }
+    assert_slice(site_key_whole(site_key_of_block(SLICE("k"), UINT64_MAX, UINT64_MAX, &arena)),
+                 "k");
+    assert_int_equal(site_key_whole(SLICE("")).n, 0);
+}
+
 static void test_purge_urls_are_in_normal_form(void **state)
 {
     (void)state;
@@ -206,7 +280,10 @@ int main(void)
         TEST(test_what_is_dropped_leaves_all_else_as_it_was),
         TEST(test_a_target_with_nothing_to_drop_is_the_same_bytes),
         TEST(test_a_query_can_be_dropped_whole),
+        TEST(test_only_what_is_named_is_kept),
+        TEST(test_parameters_are_sorted_by_name_alone),
         TEST(test_tracking_parameters_are_known),
+        TEST(test_blocks_share_the_key_of_the_whole),
         TEST(test_requests_that_differ_have_keys_that_differ),
         TEST(test_a_country_is_part_of_the_key_where_it_is_sent),
         TEST(test_what_all_countries_share_of_a_key),

@@ -4,6 +4,7 @@ Written on raw sockets, because most of what is asked of it no HTTP library woul
 connection has a thread.  A request is in the log before its page is looked at, so a test can count
 requests that never got an answer.
 """
+import re
 import select
 import socket
 import threading
@@ -55,13 +56,14 @@ class Page:
               "garbage", "reset", "close", "endless-head", "endless-lines", "drip", "long-head", "bad-length")
 
     def __init__(self, origin, path, body=b"", status=200, fields=(), cache_control=None, framing="length",
-                 fault=None, etag=None, last_modified=None, handler=None):
+                 fault=None, etag=None, last_modified=None, handler=None, ranges=False):
         self.origin, self.path = origin, path
         self.body = body.encode() if isinstance(body, str) else body
         self.status, self.framing, self.fault = status, framing, fault
         self.fields = list(fields)
         self.cache_control, self.etag, self.last_modified = cache_control, etag, last_modified
         self.handler = handler
+        self.ranges = ranges  # answers one range of its body with a 206
         self.lock = threading.Condition()
         self.held_where = None
         self.held_after = 0
@@ -133,6 +135,18 @@ class Page:
             fields.append(("Last-Modified", self.last_modified))
         return status, fields + [f for f in self.fields]
 
+    def part(self, request, fields):
+        m = re.fullmatch(r"bytes=(\d+)-(\d*)", request.field("range") or "")
+        if m is None:
+            return 200, self.body
+        first, total = int(m[1]), len(self.body)
+        if first >= total:
+            fields.append(("Content-Range", f"bytes */{total}"))
+            return 416, b""
+        last = min(int(m[2] or total), total - 1)
+        fields.append(("Content-Range", f"bytes {first}-{last}/{total}"))
+        return 206, self.body[first:last + 1]
+
     def answer(self, request, c):
         if self.handler is not None:
             return self.handler(request, c)
@@ -143,6 +157,8 @@ class Page:
         status, fields = self.head(request)
         has_body = request.method != "HEAD" and status not in (204, 304)
         body = self.body
+        if self.ranges and status == 200:
+            status, body = self.part(request, fields)
         if self.framing == "length" or not has_body:
             if status not in (204, 304):
                 fields.append(("Content-Length", str(len(body))))
