@@ -36,6 +36,14 @@ void digest_sha256(struct slice s, unsigned char out[DIGEST_SHA256_BYTES])
     CHECK(n == DIGEST_SHA256_BYTES);
 }
 
+void digest_sha1(struct slice s, unsigned char out[DIGEST_SHA1_BYTES])
+{
+    unsigned n = 0;
+
+    CHECK(EVP_Digest(s.p, s.n, out, &n, EVP_sha1(), NULL) == 1);
+    CHECK(n == DIGEST_SHA1_BYTES);
+}
+
 bool digest_equal(struct slice a, struct slice b)
 {
     return a.n == b.n && CRYPTO_memcmp(a.p, b.p, a.n) == 0;

@@ -113,6 +113,7 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
     x->client = client;
     x->user = user;
     request_facts_read(&x->facts, rq->method, rq->fields, rq->has_body);
+    x->facts.is_upgrade = rq->upgrade != NULL;
     x->rule.site = rq->site;
     x->rule.rule = site_rule_for_request(rq->site, rq->method, rq->target);
     x->rule.bypass_cookie = x->facts.has_cookie && x->rule.rule != NULL &&

@@ -27,7 +27,7 @@ enum site_reload { SITE_RELOAD_LIMIT, SITE_RELOAD_HONOUR, SITE_RELOAD_IGNORE };
 struct site_rule {
     const char *path;
     struct site_strings methods, types, bypass_cookies;
-    bool cache_off, stream;
+    bool cache_off, stream, websocket;
     int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s; /* SITE_UNSET: not spoken of */
     unsigned line;
 };
@@ -47,6 +47,8 @@ struct site {
     bool set_cookie_rfc;
     bool underscores;
     uint64_t max_request_body;
+    uint64_t tunnels_max; /* at once, of the process */
+    int64_t tunnel_idle_ms;
     uint64_t hsts_s;
     bool log_full;
     bool sends_country; /* X-Geo-Country goes upstream, so the country is part of the key */

@@ -171,7 +171,7 @@ static void test_the_full_example_loads(void **state)
     c = load("edge.yaml");
     assert_int_equal(c->listen_count, 3);
     assert_int_equal(c->tokens_count, 2);
-    assert_int_equal(c->sites[0].rules_count, 4);
+    assert_int_equal(c->sites[0].rules_count, 5);
     config_unref(c);
 }
 

@@ -188,7 +188,8 @@ static void test_rules_keep_their_order_and_their_lines(void **state)
                                  "    default_ttl: 1m\n"
                                  "    stale_while_revalidate: 1h\n"
                                  "    stale_if_error: 1d\n"
-                                 "  - {cache: on, bypass_cookies: [sid]}\n");
+                                 "  - {cache: on, bypass_cookies: [sid], websocket: yes}\n"
+                                 "  tunnels: 7\n  tunnel_idle: 5m\n");
     const struct config_rule *r = c->sites[0].rules;
 
     (void)state;
@@ -197,6 +198,10 @@ static void test_rules_keep_their_order_and_their_lines(void **state)
     assert_string_equal(r[0].path, "/api/*");
     assert_int_equal(r[0].cache, CONFIG_OFF);
     assert_true(r[0].stream);
+    assert_false(r[0].websocket);
+    assert_true(r[2].websocket);
+    assert_int_equal(c->sites[0].tunnels, 7);
+    assert_int_equal(c->sites[0].tunnel_idle_ms, 300000);
     assert_int_equal(r[0].ttl_s, CONFIG_UNSET);
     assert_int_equal(r[0].default_ttl_s, CONFIG_UNSET);
     assert_int_equal(r[0].stale_while_revalidate_s, CONFIG_UNSET);
@@ -338,7 +343,8 @@ static void test_each_mistake_is_told_with_its_place(void **state)
          "s.yaml:4:45: sites[0].origin.ca: '.' is a folder; name a PEM file\n"},
         {"sites:\n- name: a\n  hosts: [a.example]\n  origin: {servers: [http://o.example], "
          "health: {every: 1s}}\n",
-         "s.yaml:4:49: sites[0].origin.health.path: is missing; write what to ask for, such as /up: a "
+         "s.yaml:4:49: sites[0].origin.health.path: is missing; write what to ask for, such as "
+         "/up: a "
          "status of 2xx or 3xx means up\n"},
         {SITE "  max_request_body: 65MiB\n",
          "s.yaml:5:21: sites[0].max_request_body: '65MiB' is too large; at most 64MiB\n"},
