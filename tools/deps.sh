@@ -8,7 +8,7 @@ set -eu
 build='gcc make pkg-config libc6-dev libh2o-evloop-dev liblmdb-dev libssl-dev libmaxminddb-dev libzstd-dev
 libcurl4-openssl-dev libyaml-dev libxxhash-dev libjansson-dev uthash-dev'
 run='curl openssl python3'
-test="$run libcmocka-dev python3-pytest python3-pytest-xdist python3-h2 python3-yaml strace procps util-linux
+test="$run libcmocka-dev python3-pytest python3-pytest-xdist python3-h2 python3-websockets python3-yaml strace procps util-linux
 patch chromium-headless-shell"
 fuzz='clang libclang-rt-14-dev'
 # of any of these one is enough, the first is installed

@@ -107,6 +107,14 @@ void digest_hmac_sha256(struct slice secret, const struct slice *part, size_t co
     sha256_parts(block, &sum, 1, out);
 }
 
+void digest_sha1(struct slice s, unsigned char out[DIGEST_SHA1_BYTES])
+{
+    unsigned n = 0;
+
+    CHECK(EVP_Digest(s.p, s.n, out, &n, EVP_sha1(), NULL) == 1);
+    CHECK(n == DIGEST_SHA1_BYTES);
+}
+
 bool digest_equal(struct slice a, struct slice b)
 {
     return a.n == b.n && CRYPTO_memcmp(a.p, b.p, a.n) == 0;

@@ -9,7 +9,7 @@
 
 #include "base/slice.h"
 
-enum { DIGEST_SECRET_BYTES = 192, DIGEST_SHA256_BYTES = 32 };
+enum { DIGEST_SECRET_BYTES = 192, DIGEST_SHA256_BYTES = 32, DIGEST_SHA1_BYTES = 20 };
 
 /* XXH3 is fast and not collision-resistant: with a secret where strangers choose the input. */
 struct digest_secret {
@@ -25,6 +25,7 @@ uint64_t digest_64_secret(const struct digest_secret *secret, struct slice s);
 struct digest_128 digest_128_secret(const struct digest_secret *secret, struct slice s);
 
 void digest_sha256(struct slice s, unsigned char out[DIGEST_SHA256_BYTES]);
+void digest_sha1(struct slice s, unsigned char out[DIGEST_SHA1_BYTES]); /* where a protocol says so */
 
 /* SHA-256 of what comes in pieces.  NULL when out of memory; end() frees it, `out` NULL: unread. */
 struct digest_run;

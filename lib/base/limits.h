@@ -48,6 +48,13 @@
 #define LIMIT_HANDSHAKE_MS        10000
 #define LIMIT_DRAIN_MS            30000
 
+/* Tunnels (WebSocket). */
+#define LIMIT_TUNNEL_BYTES        65536u /* on their way through one, in each direction */
+#define LIMIT_TUNNEL_READ_BYTES   (256 * 1024) /* of the kernel for a client, and so of one read: less, and a fast one is slow */
+#define LIMIT_TUNNELS             10000 /* of a process; also a quarter of its descriptors, since each has two */
+#define LIMIT_TUNNELS_SITE        1024 /* default of a site's `tunnels` */
+#define LIMIT_TUNNEL_CLOSE_MS     5000 /* for the two ends to answer a Close frame */
+
 /* Upstream. */
 #define LIMIT_RESPONSE_HEAD_BYTES 65536u
 #define LIMIT_RESPONSE_FIELDS     256

@@ -52,6 +52,8 @@ struct cache_fetch_request { /* borrowed for the call */
     struct slice body;
     bool has_body, is_stream, is_idempotent;
     struct slice position; /* value of Selvage-Position, for a peer alone; p == NULL: none */
+    const char *upgrade; /* as in struct cache_request */
+    void *upgrade_user;
     bool is_direct; /* not from a peer: one has given what cannot be used.  ERR_NOT_FOUND from
                        start() when there is no other way */
 };
@@ -153,6 +155,12 @@ struct cache_request { /* all of it borrowed until the exchange is over, but the
     struct slice id;     /* X-Request-Id */
     const char *via;     /* "1.1" or "2": the version of this request, for Via */
     struct arena *arena; /* lives as long as the exchange */
+
+    /* The protocol that it asks for, static text; NULL: none.  Then it is passed, and the fetcher is
+     * told, with upgrade_user.  If the upstream agrees, the fetcher sees to the end of the exchange,
+     * and tells the cache nothing of that answer. */
+    const char *upgrade;
+    void *upgrade_user;
 };
 
 enum cache_verdict {

@@ -48,6 +48,7 @@ enum request_method { METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER };
 /* What matters of a request. */
 struct request_facts {
     enum request_method method;
+    bool is_upgrade;          /* asks for another protocol */
     bool has_content;         /* a body, or a Content-Length other than 0 */
     bool has_authorization, has_cookie, has_range;
     bool has_origin_condition; /* If-Match, If-Unmodified-Since */

@@ -18,6 +18,8 @@ bool decide_pass(const struct request_facts *rq, const struct rule_facts *rule, 
     *out = (struct request_decision){.ttl_s = CACHE_STATUS_NO_TTL};
     if (rq->method != METHOD_GET && rq->method != METHOD_HEAD)
         pass(out, FWD_METHOD, REASON_METHOD, 0);
+    else if (rq->is_upgrade)
+        pass(out, FWD_BYPASS, REASON_UPGRADE, 0);
     else if (rq->has_content)
         pass(out, FWD_BYPASS, REASON_HAS_CONTENT, 0);
     else if (rule->rule != NULL && rule->rule->cache_off)

@@ -126,6 +126,7 @@ static struct cache_exchange *start(struct cache_worker *w, const struct cache_r
     x->block = *block;
     x->asked = rq->fields;
     request_facts_read(&x->facts, rq->method, rq->fields, rq->has_body);
+    x->facts.is_upgrade = rq->upgrade != NULL;
     x->asks_range = x->facts.has_range;
     if (block->bytes > 0)
         x->facts.has_range = false;

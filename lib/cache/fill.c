@@ -490,6 +490,8 @@ static void send_request(struct fill *f)
         .has_body = f->rq.has_body,
         .is_stream = f->request_rule != NULL && f->request_rule->stream,
         .position = fence_position(f),
+        .upgrade = f->rq.upgrade,
+        .upgrade_user = f->rq.upgrade_user,
         .is_direct = f->is_direct,
         .is_idempotent = f->facts.method != METHOD_OTHER || slice_eq(f->rq.method, SLICE("PUT")) ||
                          slice_eq(f->rq.method, SLICE("DELETE")),

@@ -64,8 +64,9 @@ static bool is_known_against(const struct cache_exchange *x)
 bool slices_are_wanted(const struct cache_exchange *x)
 {
     return x->rule.rule != NULL && x->rule.rule->slice_bytes > 0 && x->rq.file == NULL &&
-           !x->is_pass && x->facts.method == METHOD_GET && x->block.bytes == 0 &&
-           !x->lookup.found && !x->fence.is_alone && !x->fence.is_lagging && !is_known_against(x);
+           x->rq.upgrade == NULL && !x->is_pass && x->facts.method == METHOD_GET &&
+           x->block.bytes == 0 && !x->lookup.found && !x->fence.is_alone && !x->fence.is_lagging &&
+           !is_known_against(x);
 }
 
 /* ---- the block in hand ---- */

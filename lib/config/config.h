@@ -47,6 +47,7 @@ struct config_rule {
     bool stream;                   /* passed as it comes */
     bool range_whole;              /* range: whole */
     uint64_t slice_bytes;          /* slice: 1MiB; 0: none */
+    bool websocket;                /* may be asked for */
     int64_t ttl_s, default_ttl_s;
     int64_t stale_while_revalidate_s, stale_if_error_s;
     struct config_strings bypass_cookies; /* names, globs */
@@ -99,6 +100,8 @@ struct config_site {
     enum config_set_cookie set_cookie;
     struct config_strings targeted_fields; /* lower-case names of response fields */
     uint64_t max_request_body;
+    uint64_t tunnels;          /* WebSockets at once, per node */
+    uint64_t tunnel_idle_ms;
     uint64_t hsts_s;           /* 0: none */
     bool log_full;             /* log: full */
     bool underscores;          /* request_fields with '_' are let through */

@@ -136,6 +136,8 @@ static const struct config_key rule_keys[] = {
     {"range", CONFIG_BOOL, AT(config_rule, range_whole), .words = range_words,
      .means = "whole: a range of what is not stored fetches all of it, if that is at most 8MiB; "
               "pass: the range alone, which is not stored; default: pass"},
+    {"websocket", CONFIG_BOOL, AT(config_rule, websocket), .words = yes_no,
+     .means = "let clients open WebSockets here; default: no"},
     {"ttl", CONFIG_SECONDS, AT(config_rule, ttl_s), .max = SECONDS_MAX,
      .means = "lifetime, in place of the origin's; default: the origin's"},
     {"default_ttl", CONFIG_SECONDS, AT(config_rule, default_ttl_s), .max = SECONDS_MAX,
@@ -217,7 +219,8 @@ static const struct config_key site_keys[] = {
     {"hosts", CONFIG_TEXTS, .is_required = true, AT(config_site, hosts), .is_lower = true, .min = 1,
      .max = HOSTS_MAX, .check = config__check_host,
      .means = "write the names it answers to, such as [www.example.com, \"*.cdn.example.com\"]"},
-    {"origin", CONFIG_BLOCK, .is_required = true, .unless = "files", AT(config_site, origin), .inside = origin_keys,
+    {"origin", CONFIG_BLOCK, .is_required = true, .unless = "files", AT(config_site, origin),
+     .inside = origin_keys,
      .means = "write where it comes from, such as origin: {servers: [https://10.0.0.5:8443]}"},
     {"rules", CONFIG_LIST, ITEMS(config_site, rules, rules_count, config_rule), .max = RULES_MAX,
      .inside = rule_keys, .begin = begin_rule,
@@ -240,6 +243,11 @@ static const struct config_key site_keys[] = {
      .means = "response fields that stand above CDN-Cache-Control, such as [My-CDN-Cache-Control]"},
     {"max_request_body", CONFIG_BYTES, AT(config_site, max_request_body),
      .max = LIMIT_REQUEST_BODY_CEILING, .means = "larger ones get 413; default: 1MiB"},
+    {"tunnels", CONFIG_COUNT, AT(config_site, tunnels), .max = LIMIT_TUNNELS,
+     .means = "most WebSockets at once through this node; the next gets 503; default: 1024"},
+    {"tunnel_idle", CONFIG_MS, AT(config_site, tunnel_idle_ms), .min = 1000,
+     .max = TIMEOUT_MS_MAX * 24,
+     .means = "a WebSocket without a byte for so long is closed; default: 1h"},
     {"hsts", CONFIG_SECONDS, AT(config_site, hsts_s), .max = SECONDS_MAX,
      .means = "Strict-Transport-Security for that long; default: none"},
     {"log", CONFIG_BOOL, AT(config_site, log_full), .words = logs,
@@ -272,6 +280,8 @@ static void begin_site(void *item, const struct config_node *n)
         .negative_5xx_s = CONFIG_UNSET,
         .deception_guard = true,
         .max_request_body = LIMIT_REQUEST_BODY_BYTES,
+        .tunnels = LIMIT_TUNNELS_SITE,
+        .tunnel_idle_ms = LIMIT_STREAM_IDLE_MS,
         .geo_min_size = LIMIT_GEO_REDIRECT_BYTES,
         .files_hashed_s = LIMIT_FILES_HASHED_S,
     };
@@ -293,7 +303,8 @@ static const struct config_key token_keys[] = {
      .means = "write at least 16 bytes, such as from `openssl rand -hex 24`"},
     {"kinds", CONFIG_CUSTOM, .is_required = true, .load = config__load_kinds,
      .means = "write what it allows: purge, read (status, lists, explain), wide (purges of hosts "
-              "and of everything), regions (drain and undrain them), publish (releases of sites with files: yes)"},
+              "and of everything), regions (drain and undrain them), publish (releases of sites "
+              "with files: yes)"},
     {"sites", CONFIG_TEXTS, AT(config_token, sites), .min = 1, .max = SITES_MAX,
      .check = config__check_label, .means = "write names of sites it is good for; default: all"},
     END};
@@ -406,8 +417,9 @@ static const struct config_key upstream_keys[] = {
 
 static const struct config_key explain_keys[] = {
     {"secret", CONFIG_CUSTOM, IN_BLOCK, .load = config__load_explain_secret,
-     .means = "a file of one line: who signs a request's Selvage-Debug with it is told in the answer "
-              "why it is as it is; default: nobody is"},
+     .means =
+         "a file of one line: who signs a request's Selvage-Debug with it is told in the answer "
+         "why it is as it is; default: nobody is"},
     END};
 
 const struct config_key config__edge_keys[] = {
@@ -432,8 +444,7 @@ const struct config_key config__edge_keys[] = {
      .means = "this node among the nodes of the fleet"},
     {"journal", CONFIG_BLOCK, AT(config, journal), .inside = journal_keys,
      .means = "whose purges this node heeds"},
-    {"explain", CONFIG_BLOCK, IN_BLOCK, .inside = explain_keys,
-     .means = "answers that say why"},
+    {"explain", CONFIG_BLOCK, IN_BLOCK, .inside = explain_keys, .means = "answers that say why"},
     {"geo", CONFIG_BLOCK, IN_BLOCK, .inside = config__geo_keys, .means = "where clients are"},
     END};
 

@@ -227,6 +227,10 @@ size_t accesslog_format(const struct accesslog_line *l, char out[ACCESSLOG_BYTES
     put_u64(&o, (uint64_t)l->status);
     PUT(&o, ",\"bytes\":");
     put_u64(&o, l->bytes);
+    if (l->is_tunnel) {
+        PUT(&o, ",\"received\":");
+        put_u64(&o, l->received);
+    }
     PUT(&o, ",\"verdict\":");
     put_text(&o, slice_of(l->verdict), WORD_BYTES_MAX);
     PUT(&o, ",\"reason\":");

@@ -25,7 +25,9 @@ struct accesslog_line {
     struct slice method, host, target, site, id;
     const char *protocol, *verdict, *reason;
     int status;     /* 0: none was sent */
-    uint64_t bytes; /* of the body */
+    uint64_t bytes; /* of the body, or down a tunnel */
+    uint64_t received; /* up a tunnel */
+    bool is_tunnel;
     int64_t total_us;
     int64_t first_us; /* to the response's head; -1: none */
     bool is_full;     /* log: full */

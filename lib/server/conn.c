@@ -167,6 +167,8 @@ static uint64_t open_bytes(const struct conn *c)
 {
     if (c->is_h2)
         return c->uploads_bytes;
+    if (c->is_tunnel)
+        return 0;
     return c->requests_open == 0 ? c->sock->input->size : 0;
 }
 
@@ -476,7 +478,7 @@ static int64_t idle_max_ms(const struct worker *w)
 
 static void check_idle(struct conn *c, int64_t now_ms, int64_t max_ms)
 {
-    if (c->requests_open > 0 || c->upload_since_ms != 0)
+    if (c->requests_open > 0 || c->upload_since_ms != 0 || c->is_tunnel)
         return;
     if (c->worker->draining && !c->is_h2)
         max_ms = IDLE_DRAIN_MS; /* libh2o says GOAWAY to HTTP/2 only */

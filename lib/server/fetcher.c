@@ -9,12 +9,14 @@
 #include "base/log.h"
 #include "server/kin.h"
 #include "server/request.h"
+#include "server/tunnel.h"
 
 enum { SAID_BYTES = 1024 };
 
 struct fetch {
     struct worker *worker;
-    struct upstream_fetch *upstream;
+    struct upstream_fetch *upstream; /* NULL: a tunnel has it now */
+    struct tunnel *tunnel;           /* a reference: a WebSocket is asked for; else NULL */
     const struct cache_fetch_events *events;
     void *fill;
     bool is_ending; /* done() is on the stack, and frees it */
@@ -65,6 +67,12 @@ static bool is_failure_told(const struct upstream_head *h, struct slice *out_mar
     return h->is_peer && out_mark->p != NULL && (h->status >= 500 || h->status == 304);
 }
 
+static void fetch_free(struct fetch *f)
+{
+    tunnel_unref(f->tunnel);
+    free(f);
+}
+
 static bool is_of_fleet(struct slice name)
 {
     return slice_starts_with(name, SLICE("selvage-"));
@@ -79,7 +87,17 @@ static void end_told(struct fetch *f, struct slice mark)
     upstream_cancel(f->upstream);
     f->is_ending = true;
     f->events->done(f->fill, failure, false, "told-by-shield");
-    free(f);
+    fetch_free(f);
+}
+
+/* What we asked for cannot be had from that, whatever it is. */
+static void end_unfit(struct fetch *f)
+{
+    upstream_cancel(f->upstream);
+    f->is_ending = true;
+    f->events->done(f->fill, RESPONSE_GARBAGE, false,
+                    "garbage: a 101 that does not answer this request");
+    fetch_free(f);
 }
 
 /* The shield has compared what this node said of itself. */
@@ -109,6 +127,13 @@ static void on_head(void *user, const struct upstream_head *h)
 
     if (h->is_peer)
         look_for_differences(f, h);
+    if (h->status == 101) {
+        if (tunnel_take(f->tunnel, f->upstream, h))
+            f->upstream = NULL; /* the exchange has ended, and cancels this */
+        else
+            end_unfit(f);
+        return;
+    }
     if (is_failure_told(h, &mark)) {
         end_told(f, mark);
         return;
@@ -140,7 +165,7 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
     snprintf(said, sizeof(said), "%s%s", upstream_failure_name(failure), name == NULL ? "" : name);
     f->is_ending = true;
     f->events->done(f->fill, failure_of(failure), failure == UPSTREAM_OK, said);
-    free(f);
+    fetch_free(f);
 }
 
 /* Room for the fields of a request, and our own. */
@@ -195,7 +220,7 @@ static uint64_t key_of(const struct cache_fetch_request *rq)
 static enum err start(void *user, const struct cache_fetch_request *rq,
                       const struct cache_fetch_events *events, void *fill, void **out_fetch)
 {
-    static const struct upstream_events ours = {on_head, on_body, on_done};
+    static const struct upstream_events ours = {on_head, on_body, on_done, NULL};
     struct worker *w = user;
     const struct snapshot_origin *origin = rq->site->user;
     struct sorted fields;
@@ -216,6 +241,7 @@ static enum err start(void *user, const struct cache_fetch_request *rq,
         .has_body = rq->has_body,
         .stream = rq->is_stream,
         .is_idempotent = rq->is_idempotent,
+        .upgrade = slice_of(rq->upgrade),
     };
     struct fetch *f;
     enum err e = sort_fields(rq, origin, &fields);
@@ -230,11 +256,12 @@ static enum err start(void *user, const struct cache_fetch_request *rq,
     f->worker = w;
     f->events = events;
     f->fill = fill;
+    f->tunnel = rq->upgrade == NULL ? NULL : tunnel_ref(rq->upgrade_user);
     e = upstream_fetch(w->upstream, &request, &ours, f, &f->upstream);
     if (e == ERR_OK)
         *out_fetch = f;
     else
-        free(f);
+        fetch_free(f);
     return e;
 }
 
@@ -251,8 +278,9 @@ static void cancel(void *fetch)
 
     if (f->is_ending)
         return;
-    upstream_cancel(f->upstream);
-    free(f);
+    if (f->upstream != NULL)
+        upstream_cancel(f->upstream);
+    fetch_free(f);
 }
 
 void fetcher_init(struct cache_fetcher *f, struct worker *w)

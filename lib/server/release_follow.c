@@ -154,7 +154,7 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
 
 static void fetch(struct release_follow *f)
 {
-    static const struct upstream_events ev = {on_head, on_body, on_done};
+    static const struct upstream_events ev = {.head = on_head, .body = on_body, .done = on_done};
     char path[sizeof(RELEASE_FILES_PATH) + MANIFEST_SHA256_DIGITS] = RELEASE_FILES_PATH;
     struct http_field secret = {SLICE("selvage-secret"), slice_of(f->opt.secret)};
     struct http_fields fields = {.item = &secret, .count = f->opt.secret != NULL, .capacity = 1};

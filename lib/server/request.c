@@ -20,6 +20,7 @@
 #include "server/peer.h"
 #include "server/region.h"
 #include "server/release.h"
+#include "server/tunnel.h"
 
 enum {
     HALF_CLOSED_MS = 5000, /* who has closed his side may still read; for so long */
@@ -108,20 +109,12 @@ static void know_address(struct conn *c, h2o_req_t *req)
     c->network_bytes = (uint8_t)accesslog_network((void *)&sa, c->network);
 }
 
-static void log_access(const struct server_request *r)
+void request_log_line(const struct server_request *r, struct accesslog_line *out)
 {
     bool is_full = r->site != NULL && r->site->log_full;
-    int64_t now_us;
-    struct accesslog_line line;
-    char *room;
+    int64_t now_us = clock_mono_us();
 
-    if (!log_has_access())
-        return;
-    room = log_stream_begin(r->worker->access, ACCESSLOG_BYTES);
-    if (room == NULL)
-        return;
-    now_us = clock_mono_us();
-    line = (struct accesslog_line){
+    *out = (struct accesslog_line){
         .wall_ms = clock_now().wall_ms - (now_us - r->began_us) / 1000,
         .client = is_full ? r->client : r->client_network,
         .method = method_of(r),
@@ -138,6 +131,19 @@ static void log_access(const struct server_request *r)
         .first_us = r->first_us == 0 ? -1 : r->first_us - r->began_us,
         .is_full = is_full,
     };
+}
+
+static void log_access(const struct server_request *r)
+{
+    struct accesslog_line line;
+    char *room;
+
+    if (!log_has_access())
+        return;
+    room = log_stream_begin(r->worker->access, ACCESSLOG_BYTES);
+    if (room == NULL)
+        return;
+    request_log_line(r, &line);
     log_stream_end(r->worker->access, accesslog_format(&line, room));
 }
 
@@ -149,8 +155,10 @@ static void on_died(void *p)
     struct server_request *r = p;
     struct conn *c = r->conn;
 
-    metrics_add(metric_of(r), 1);
-    log_access(r);
+    if (r->tunnel == NULL || !tunnel_request_died(r->tunnel)) {
+        metrics_add(metric_of(r), 1);
+        log_access(r);
+    }
     response_release(r);
     if (r->exchange != NULL)
         cache_end(r->exchange);
@@ -591,10 +599,6 @@ static bool fields_are_refused(struct server_request *r)
         refuse(r, 501, "grpc", "gRPC is not served here: it needs trailers\n");
         return true;
     }
-    if (slice_eq_nocase(slice_of_iovec(r->req->upgrade), SLICE("websocket"))) {
-        refuse(r, 501, "websocket", "WebSocket is not served here\n");
-        return true;
-    }
     return false;
 }
 
@@ -670,6 +674,13 @@ static void ask_cache(struct server_request *r, struct slice host)
      * variant either: else anybody could have the answer to a request without
      * Accept-Language stored as the one in German. */
     http_fields_remove_hop_by_hop(&r->fields);
+    if (tunnel_is_asked(r)) {
+        if (!tunnel_begin(r))
+            return;
+        rq.upgrade = "websocket";
+        rq.upgrade_user = r->tunnel;
+        r->req->http1_is_persistent = 0; /* should it be refused: what follows are no requests */
+    }
     if (region_settle_fields(r) != ERR_OK) {
         refuse_for_memory(r);
         return;
@@ -723,8 +734,9 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
     if (body_is_refused(r) || (!is_for_peers(r->conn) && !read_fields(r)) || fields_are_refused(r))
         return 0;
     region_settle_host(r, &host);
-    if (region_redirects_request(r, host) ||
-        (r->site->has_files && release_settle(r) == RELEASE_IS_ANSWERED))
+    /* clients of WebSockets follow no redirects, and want no files */
+    if (!tunnel_is_asked(r) && (region_redirects_request(r, host) ||
+                                (r->site->has_files && release_settle(r) == RELEASE_IS_ANSWERED)))
         return 0;
     ask_cache(r, host);
     return 0;
@@ -764,6 +776,7 @@ enum err request_worker_start(struct worker *w)
         if (e != ERR_OK)
             return e;
     }
+    w->requests_tick = tunnels_tick;
     fetcher_init(&w->request->fetcher, w);
     return cache_worker_new(server_cache(w->server), w->reactor, &w->request->fetcher, &w->cache);
 }

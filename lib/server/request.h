@@ -5,6 +5,7 @@
  * response.c     the answer on its way out: pulled, or pushed piece by piece
  * response_fields.c   what is added to an answer's fields
  * fetcher.c      struct cache_fetcher over lib/upstream
+ * tunnel.h       a WebSocket, once the upstream has agreed to it
  * accesslog.c    one line a request
  * release.c      files of releases
  *
@@ -57,6 +58,7 @@ struct server_request {
     struct slice explanation; /* lines for Selvage-Explain; p == NULL: none was asked for */
 
     struct stream *journal_stream; /* of journal.c; NULL: it is no stream */
+    struct tunnel *tunnel;         /* a WebSocket is asked for; NULL: none is */
 
     /* the answer */
     bool is_answered; /* by the cache */
@@ -109,7 +111,7 @@ struct local_answer { /* all static text, or in the pool */
     int status;
     const char *reason; /* for the access log */
     const char *text;   /* a line of plain text; NULL: no body */
-    const char *allow, *location, *retry_after;
+    const char *allow, *location, *retry_after, *websocket_version;
     const char *peer_error; /* for Selvage-Error; NULL: none */
     bool is_not_kept;       /* a redirect that no cache may keep */
     bool is_for_any_origin; /* scripts and fonts of other origins follow it */
@@ -129,8 +131,17 @@ void response_release(struct server_request *r); /* from the disposer: what is o
 /* Status, reason, length and fields of the cache's answer, into req->res. */
 void response_fields_set(struct server_request *r, const struct cache_answer *a);
 void response_field_add(h2o_req_t *req, struct slice name, struct slice value); /* not copied */
+/* A 101 with these fields of the upstream's, and our own. */
+void response_fields_switch(struct server_request *r, const struct http_fields *fields);
 void response_fields_local(struct server_request *r); /* those of every answer that is made here */
 const char *response_reason(int status);              /* never NULL */
+
+/* ---- request.c ---- */
+
+struct accesslog_line;
+
+/* What the access log says of it, as of now; the texts are borrowed from it. */
+void request_log_line(const struct server_request *r, struct accesslog_line *out);
 
 /* ---- fetcher.c ---- */
 

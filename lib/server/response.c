@@ -321,6 +321,7 @@ void response_local(struct server_request *r, const struct local_answer *a)
     add_text(r, SLICE("location"), a->location);
     add_text(r, SLICE("allow"), a->allow);
     add_text(r, SLICE("retry-after"), a->retry_after);
+    add_text(r, SLICE("sec-websocket-version"), a->websocket_version);
     add_text(r, SLICE("selvage-error"), a->peer_error);
     if (bytes > 0)
         response_field_add(req, SLICE("content-type"), SLICE("text/plain; charset=utf-8"));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "http/cache_status.h"
 #include "http/date.h"
 #include "server/kin.h"
@@ -26,6 +27,7 @@ const char *response_reason(int status)
         const char *reason;
     } known[] = {
         {200, "OK"},
+        {101, "Switching Protocols"},
         {304, "Not Modified"},
         {206, "Partial Content"},
         {404, "Not Found"},
@@ -161,6 +163,31 @@ void response_fields_local(struct server_request *r)
 {
     add_hsts(r);
     response_field_add(r->req, SLICE("x-request-id"), (struct slice){r->id, sizeof(r->id)});
+}
+
+void response_fields_switch(struct server_request *r, const struct http_fields *fields)
+{
+    h2o_req_t *req = r->req;
+    struct http_fields own = {0};
+
+    for (size_t i = 0; i < fields->count; i++) {
+        const struct http_field *f = &fields->item[i];
+
+        if (!is_made_anew(r, f->name) && is_sound(f->value) &&
+            !slice_starts_with(f->name, SLICE("selvage-")) &&
+            http_fields_add(&own, &r->arena, LIMIT_RESPONSE_FIELDS, f->name, f->value) != ERR_OK)
+            break; /* what has no room has none in the client's head either */
+    }
+    http_fields_remove_hop_by_hop(&own);
+    req->res.status = 101;
+    req->res.reason = response_reason(101);
+    req->res.content_length = SIZE_MAX;
+    req->res.headers.size = 0;
+    response_field_add(req, SLICE("upgrade"), SLICE("websocket")); /* libh2o says Connection */
+    for (size_t i = 0; i < own.count; i++)
+        response_field_add(req, own.item[i].name, own.item[i].value);
+    response_field_add(req, SLICE("via"), r->worker->request->via);
+    response_field_add(req, SLICE("x-request-id"), (struct slice){r->id, sizeof(r->id)});
 }
 
 /* Content-Length; SIZE_MAX: none. */

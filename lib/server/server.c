@@ -30,6 +30,7 @@
 #include "server/notify.h"
 #include "server/peer.h"
 #include "server/tls.h"
+#include "server/tunnel.h"
 #include "server/worker.h"
 #include "store/store.h"
 #include "table/table.h"
@@ -45,6 +46,7 @@ enum {
     PATH_BYTES_MAX = 4096,
     PEER_WARN_DAYS = 30,
     DESCRIPTORS_PERCENT = 90,
+    TUNNELS_PART = 4,       /* of client connections: each tunnel is one, and one upstream */
     DESCRIPTORS_OURS = 256, /* files, loops, admin: not for clients, even when the limit is low */
 };
 
@@ -218,6 +220,8 @@ static void settle_descriptors(struct conn_quota *q)
     if (room > r.rlim_cur - DESCRIPTORS_OURS && r.rlim_cur > 2 * DESCRIPTORS_OURS)
         room = r.rlim_cur - DESCRIPTORS_OURS;
     q->max = room > UINT32_MAX ? UINT32_MAX : (unsigned)room;
+    tunnel_quota_init(&q->tunnels, q->max / TUNNELS_PART < LIMIT_TUNNELS ? q->max / TUNNELS_PART
+                                                                         : LIMIT_TUNNELS);
     log_info("descriptors: %llu allowed, so at most %u client connections at once (LimitNOFILE, "
              "ulimit -n)",
              (unsigned long long)r.rlim_cur, q->max);
@@ -479,6 +483,7 @@ void server_free(struct server *s)
         purge_close(s->purge);
     releases_free(s->releases);
     files_close(s->files);
+    tunnel_quota_release(&s->quota.tunnels);
     geo_drains_free(s->drains);
     kin_free(s->kin);
     free(s->drains_file);

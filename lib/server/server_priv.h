@@ -121,6 +121,7 @@ struct conn {
     struct conn *next, *prev; /* of the worker's list */
     enum conn_kind kind;
     bool is_h2;
+    bool is_tunnel;            /* no request any more, and nobody's upload */
     bool is_shut;              /* conn_shut() was called: nothing is counted against it any more */
     uint16_t port;             /* of the listener */
     uint16_t https_port;       /* as the listener's */
@@ -194,10 +195,22 @@ void conn_shut(struct conn *c);
 
 /* ---- worker ---- */
 
+/* Tunnels of the process, and of each site (tunnel.h). */
+struct tunnel_quota {
+    pthread_mutex_t lock;
+    unsigned open, max;
+    struct tunnel_quota_site {
+        uint32_t id;
+        unsigned open;
+    } * site; /* owned; those with open ones */
+    size_t sites_count;
+};
+
 /* Client connections of the process, all workers together. */
 struct conn_quota {
     _Atomic unsigned open;
     unsigned max; /* 90 % of the descriptors */
+    struct tunnel_quota tunnels;
 };
 
 struct listener;
@@ -218,14 +231,17 @@ struct worker {
     struct log_stream *access;
     struct snapshot *snapshot; /* current; swapped by a message */
     struct conn *conns;
+    struct tunnel *tunnels;    /* open ones */
+    size_t tunnels_a_tick;     /* how many a drain closes in each tick; 0: not known yet */
     struct lingering *lingers; /* linger.c */
     unsigned lingers_count;
     struct conn_quota *quota;   /* shared by all workers */
     struct listener *listeners; /* its own sockets; borrowed */
     size_t listeners_count;
     struct reactor_timer tick;
+    void (*requests_tick)(struct worker *w); /* in each tick; of request_worker_start(), or NULL */
     _Atomic unsigned conns_count;
-    _Atomic unsigned requests_open; /* of all connections: drain waits for 0 */
+    _Atomic unsigned requests_open; /* of all connections, and tunnels: drain waits for 0 */
     _Atomic int64_t heartbeat_ms;   /* set each tick: the main thread sees a stuck loop */
     bool draining, stopping, is_clean;
 };

@@ -45,6 +45,7 @@ static struct site_rule *rules_of(const struct config_site *from)
             .range_whole = r->range_whole,
             /* whole chunks of the store */
             .slice_bytes = r->slice_bytes / LIMIT_CHUNK_BYTES * LIMIT_CHUNK_BYTES,
+            .websocket = r->websocket,
             .ttl_s = r->ttl_s,
             .default_ttl_s = r->default_ttl_s,
             .stale_while_revalidate_s = r->stale_while_revalidate_s,
@@ -276,6 +277,8 @@ static enum err fill_site(struct snapshot *all, struct site *s, struct snapshot_
         .set_cookie_rfc = c->set_cookie == CONFIG_SET_COOKIE_RFC,
         .underscores = c->underscores,
         .max_request_body = c->max_request_body,
+        .tunnels_max = c->tunnels,
+        .tunnel_idle_ms = (int64_t)c->tunnel_idle_ms,
         .hsts_s = c->hsts_s,
         .log_full = c->log_full,
         .has_files = c->files,

@@ -80,6 +80,8 @@ static void on_tick(void *user)
     struct worker *w = user;
     int64_t now_ms = reactor_now_ms(w->reactor);
 
+    if (w->requests_tick != NULL)
+        w->requests_tick(w);
     conn_tick(w, now_ms);
     /* relaxed: a time by itself, that orders nothing */
     atomic_store_explicit(&w->heartbeat_ms, now_ms, memory_order_relaxed);

@@ -27,7 +27,7 @@ enum site_reload { SITE_RELOAD_LIMIT, SITE_RELOAD_HONOUR, SITE_RELOAD_IGNORE };
 struct site_rule {
     const char *path;
     struct site_strings methods, types, bypass_cookies;
-    bool cache_off, stream;
+    bool cache_off, stream, websocket;
     bool range_whole;     /* a range of what is not stored fetches all of it, if that is not much */
     uint64_t slice_bytes; /* large objects are kept in blocks of so many bytes; 0: whole */
     int64_t ttl_s, default_ttl_s, stale_while_revalidate_s, stale_if_error_s; /* SITE_UNSET: not spoken of */
@@ -50,6 +50,8 @@ struct site {
     bool has_deception_guard; /* what has another content type than its path's extension says is not stored */
     bool underscores;
     uint64_t max_request_body;
+    uint64_t tunnels_max; /* at once, of the process */
+    int64_t tunnel_idle_ms;
     uint64_t hsts_s;
     bool log_full;
     bool has_files;     /* published releases answer first */

@@ -83,6 +83,11 @@ static int64_t first_byte_ms(const struct upstream_fetch *f)
     return patience_ms(f, f->target->first_byte_ms, f->peer_first_byte_ms);
 }
 
+static bool is_open_tunnel(const struct upstream_fetch *f)
+{
+    return f->is_upgrade && f->tunnel.phase == TUNNEL_OPEN;
+}
+
 static int64_t due_ms(const struct upstream_fetch *f)
 {
     switch (f->state) {
@@ -90,7 +95,7 @@ static int64_t due_ms(const struct upstream_fetch *f)
         return f->started_ms + first_byte_ms(f);
     case FETCH_STARTING:
     case FETCH_RUNNING:
-        if (f->is_paused)
+        if (f->is_paused || is_open_tunnel(f))
             return INT64_MAX;
         if (f->has_head)
             return f->moved_ms + (f->is_stream
@@ -144,13 +149,20 @@ static void forget_connection(struct upstream_fetch *f)
     f->socket = NULL;
 }
 
+static CURLM *multi_of(const struct upstream_fetch *f)
+{
+    return f->upstream->multi[f->is_upgrade ? UPSTREAM_TUNNELS : UPSTREAM_FETCHES].multi;
+}
+
 static void leave_curl(struct upstream_fetch *f)
 {
     struct upstream *u = f->upstream;
 
     CHECK(!u->in_curl);
+    if (f->is_upgrade)
+        upstream__tunnel_release(f);
     u->in_curl = true; /* closing a socket calls us */
-    curl_multi_remove_handle(u->multi, f->easy);
+    curl_multi_remove_handle(multi_of(f), f->easy);
     u->in_curl = false;
     upstream__sockets_leave(&u->sockets, f);
     forget_connection(f);
@@ -214,7 +226,8 @@ static void make_spare(struct upstream_fetch *f)
     release_request(f);
     TAILQ_REMOVE(&u->running, f, all);
     f->state = FETCH_SPARE;
-    if (u->spare_count >= SPARE_MAX) {
+    /* libcurl keeps in its handle that this one is for connecting alone */
+    if (f->is_upgrade || u->spare_count >= SPARE_MAX) {
         upstream__fetch_free(f);
         return;
     }
@@ -240,7 +253,16 @@ void upstream__fetch_drop(struct upstream_fetch *f)
     make_spare(f);
 }
 
-/* What libcurl calls. */
+void upstream__fetch_settle(struct upstream_fetch *f)
+{
+    leave_target(f);
+    if (f->socket == NULL || f->socket->is_tunnel)
+        return;
+    f->socket->is_tunnel = true;
+    atomic_fetch_sub_explicit(&f->target->sockets, 1, memory_order_relaxed);
+}
+
+/* The head of an answer. */
 
 /* A shield that wants nothing of us has not begun with the request. */
 static bool sends_away(const struct upstream_fetch *f)
@@ -254,11 +276,68 @@ static bool sends_away(const struct upstream_fetch *f)
            slice_eq(said, SLICE("refused"));
 }
 
+/* What comes after this head, and may the connection be used again? */
+static bool read_framing(struct upstream_fetch *f)
+{
+    int64_t keep_ms;
+
+    if (f->head.status == 101) { /* head.c takes it only where it was asked for */
+        f->framing = (struct head_framing){.kind = UPSTREAM_NO_BODY};
+        return true;
+    }
+    if (head_framing(&f->head, f->is_head, &f->framing) != ERR_OK) {
+        fail(f, UPSTREAM_FAILED_GARBAGE, f->head.complaint);
+        return false;
+    }
+    keep_ms = head_keep_alive_ms(&f->head.fields);
+    if (keep_ms >= 0 && f->socket != NULL)
+        f->socket->keep_ms =
+            keep_ms - 1000; /* what is sent in the last second may find it closed */
+    /* More sockets than the ceiling are idle ones of all workers together: this one need not join
+     * them. */
+    if (!f->framing.may_reuse || atomic_load_explicit(&f->target->sockets, memory_order_relaxed) >
+                                     f->target->connections_max)
+        curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L);
+    if (f->framing.kind == UPSTREAM_NO_BODY || f->framing.kind == UPSTREAM_CHUNKED ||
+        (f->framing.kind == UPSTREAM_LENGTH && f->framing.body_bytes == 0))
+        curl_easy_setopt(f->easy, CURLOPT_VERBOSE, 1L); /* for on_debug() */
+    return true;
+}
+
+bool upstream__fetch_head(struct upstream_fetch *f)
+{
+    struct upstream_head told;
+
+    if (!read_framing(f))
+        return false;
+    upstream__target_worked(f->target);
+    if (sends_away(f)) {
+        fail(f, UPSTREAM_FAILED_AWAY,
+             "the shield drains, is overloaded, or does not know this node");
+        return false;
+    }
+    f->has_head = true;
+    f->moved_ms = now_ms(f);
+    watch_time(f);
+    told = (struct upstream_head){.status = f->head.status,
+                                  .fields = f->head.fields,
+                                  .framing = f->framing.kind,
+                                  .body_bytes = f->framing.body_bytes,
+                                  .sent_mono_ms = f->sent_ms,
+                                  .is_peer = f->target->is_peer};
+    f->events.head(f->user, &told);
+    if (f->state != FETCH_RUNNING)
+        return false;
+    /* libcurl knows no HEAD with a body and would wait for the answer's */
+    f->is_whole = f->is_head && f->has_body;
+    return !f->is_whole;
+}
+
+/* What libcurl calls. */
+
 static size_t on_header(char *p, size_t one, size_t n, void *user)
 {
     struct upstream_fetch *f = user;
-    struct upstream_head told;
-    int64_t keep_ms;
 
     (void)one;
     if (f->state != FETCH_RUNNING)
@@ -274,45 +353,7 @@ static size_t on_header(char *p, size_t one, size_t n, void *user)
     case HEAD_COMPLETE:
         break;
     }
-    if (head_framing(&f->head, f->is_head, &f->framing) != ERR_OK) {
-        fail(f, UPSTREAM_FAILED_GARBAGE, f->head.complaint);
-        return 0;
-    }
-    upstream__target_worked(f->target);
-    if (sends_away(f)) {
-        fail(f, UPSTREAM_FAILED_AWAY,
-             "the shield drains, is overloaded, or does not know this node");
-        return 0;
-    }
-    keep_ms = head_keep_alive_ms(&f->head.fields);
-    if (keep_ms >= 0 && f->socket != NULL)
-        f->socket->keep_ms =
-            keep_ms - 1000; /* what is sent in the last second may find it closed */
-    /* More sockets than the ceiling are idle ones of all workers together: this one need not join
-     * them. */
-    if (!f->framing.may_reuse || atomic_load_explicit(&f->target->sockets, memory_order_relaxed) >
-                                     f->target->connections_max)
-        curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, 1L);
-    if (f->framing.kind == UPSTREAM_NO_BODY || f->framing.kind == UPSTREAM_CHUNKED ||
-        (f->framing.kind == UPSTREAM_LENGTH && f->framing.body_bytes == 0))
-        curl_easy_setopt(f->easy, CURLOPT_VERBOSE, 1L); /* for on_debug() */
-    f->has_head = true;
-    f->moved_ms = now_ms(f);
-    watch_time(f);
-    told = (struct upstream_head){.status = f->head.status,
-                                  .fields = f->head.fields,
-                                  .framing = f->framing.kind,
-                                  .body_bytes = f->framing.body_bytes,
-                                  .sent_mono_ms = f->sent_ms,
-                                  .is_peer = f->target->is_peer};
-    f->events.head(f->user, &told);
-    if (f->state != FETCH_RUNNING)
-        return 0;
-    if (f->is_head && f->has_body) {
-        f->is_whole = true; /* libcurl knows no HEAD with a body and would wait for the answer's */
-        return 0;
-    }
-    return n;
+    return upstream__fetch_head(f) ? n : 0;
 }
 
 static size_t on_body(char *p, size_t one, size_t n, void *user)
@@ -510,6 +551,7 @@ static void attempt(struct upstream_fetch *f)
     f->failure = UPSTREAM_OK;
     f->complaint = NULL;
     f->error[0] = '\0';
+    f->tunnel = (struct upstream_tunnel){.phase = TUNNEL_CONNECTING, .fd = -1};
     head_restart(&f->head);
     stop_time(f);
     watch_time(f);
@@ -602,6 +644,11 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
         return;
     }
     CHECK(f->state == FETCH_RUNNING);
+    if (f->is_upgrade && f->tunnel.phase == TUNNEL_CONNECTING && result == CURLE_OK &&
+        f->failure == UPSTREAM_OK && !f->is_refused) {
+        upstream__tunnel_connected(f);
+        return;
+    }
     leave_curl(f);
     f->state = FETCH_STARTING; /* libcurl does not have it any more */
     if (f->is_refused) {
@@ -785,6 +832,7 @@ static CURLcode set_request(struct upstream_fetch *f)
     curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, f->wants_fresh ? 1L : 0L);
     curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 0L);
     curl_easy_setopt(e, CURLOPT_VERBOSE, 0L);
+    curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, f->is_upgrade ? 1L : 0L);
     return rc;
 }
 
@@ -806,7 +854,7 @@ static void start(struct upstream_fetch *f)
         return;
     }
     u->in_curl = true;
-    mc = curl_multi_add_handle(u->multi, f->easy);
+    mc = curl_multi_add_handle(multi_of(f), f->easy);
     u->in_curl = false;
     if (mc != CURLM_OK) {
         finish(f, UPSTREAM_FAILED_OVERLOAD, curl_multi_strerror(mc));
@@ -828,6 +876,10 @@ void upstream__fetch_work(struct upstream_fetch *f)
         upstream__fetch_drop(f);
         return;
     case FETCH_RUNNING:
+        if (f->is_upgrade) {
+            upstream__tunnel_work(f);
+            return;
+        }
         CHECK(f->wants_resume);
         f->wants_resume = false;
         f->upstream->in_curl = true; /* it hands over what it has kept */
@@ -915,6 +967,7 @@ enum err upstream__fetch_new(struct upstream *u, struct upstream_fetch **out)
 void upstream__fetch_free(struct upstream_fetch *f)
 {
     CHECK(f->state == FETCH_SPARE);
+    CHECK(f->tunnel.out == NULL && f->tunnel.in.p == NULL);
     curl_easy_cleanup(f->easy);
     head_release(&f->head);
     free(f);
@@ -929,6 +982,7 @@ static void reset(struct upstream_fetch *f)
     f->route = NULL;
     f->tried = 0;
     f->wants_fresh = false;
+    f->tunnel = (struct upstream_tunnel){.phase = TUNNEL_CONNECTING, .fd = -1};
     f->sent = f->retries = 0;
     f->sends_granted = 1;
     f->has_head = f->is_whole = f->is_paused = f->wants_resume = false;
@@ -959,6 +1013,7 @@ enum err upstream_fetch(struct upstream *u, const struct upstream_request *rq,
     f->events = *ev;
     f->user = user;
     e = upstream__request_copy(f, rq);
+    f->head.takes_101 = f->is_upgrade;
     if (e != ERR_OK) {
         make_spare(f);
         return e;
@@ -980,6 +1035,13 @@ void upstream_resume(struct upstream_fetch *f)
     f->moved_ms = now_ms(f);
     watch_time(f);
     upstream__todo(f);
+}
+
+void upstream_hand_over(struct upstream_fetch *f, const struct upstream_events *ev, void *user)
+{
+    CHECK(f->state == FETCH_RUNNING);
+    f->events = *ev;
+    f->user = user;
 }
 
 void upstream_cancel(struct upstream_fetch *f)

@@ -59,7 +59,7 @@ static enum head_step status_line(struct head *h, struct slice s)
     h->status = (s.p[9] - '0') * 100 + (s.p[10] - '0') * 10 + (s.p[11] - '0');
     if (h->status < 100)
         return refuse(h, "the status is below 100");
-    if (h->status == 101)
+    if (h->status == 101 && !h->takes_101)
         return refuse(h, "switches protocols, which was not asked for");
     h->in_fields = true;
     h->lines = 0;
@@ -153,7 +153,7 @@ enum head_step head_line(struct head *h, struct slice line)
         return status_line(h, line);
     if (line.n > 0)
         return line.p[0] == ' ' || line.p[0] == '\t' ? continued(h, line) : field_line(h, line);
-    if (h->status >= 200)
+    if (h->status >= 200 || h->status == 101)
         return complete(h);
     h->in_fields = false; /* the interim head ends here, and its fields with it */
     return HEAD_MORE;

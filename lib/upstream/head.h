@@ -26,6 +26,8 @@ struct head {
         fields;            /* with HEAD_COMPLETE; valid until head_restart() or head_release() */
     const char *complaint; /* with HEAD_GARBAGE and ERR_INVALID: static text */
 
+    bool takes_101;     /* asked for by the request: then it is a final answer; not touched by
+                           head_restart() */
     bool in_fields;     /* the status line has been seen */
     size_t bytes;       /* of all lines, interim heads too */
     size_t lines;       /* field lines of this head */

@@ -34,8 +34,11 @@ static void start_curl(void)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
 {
-    struct upstream *u = user;
-    struct epoll_event v = {.data.fd = fd};
+    struct upstream_multi *m = user;
+    struct upstream *u = m->upstream;
+    struct epoll_event v = {
+        .data.u64 = upstream__epoll_tag(
+            m->which == UPSTREAM_FETCHES ? WATCHER_FETCHES : WATCHER_TUNNELS, fd)};
 
     (void)easy;
     (void)unused;
@@ -59,12 +62,13 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *u
  */
 static int on_curl_timer(CURLM *multi, long ms, void *user)
 {
-    struct upstream *u = user;
+    struct upstream_multi *m = user;
+    struct upstream *u = m->upstream;
     struct itimerspec at = {0};
     int64_t due_us;
 
     (void)multi;
-    u->curl_is_due = ms == 0;
+    m->is_due = ms == 0;
     if (ms <= 0)
         return 0;
     due_us = clock_mono_us() + (int64_t)ms * 1000;
@@ -78,22 +82,23 @@ static int on_curl_timer(CURLM *multi, long ms, void *user)
     return 0;
 }
 
-static void act(struct upstream *u, curl_socket_t fd, int events)
+static void act(struct upstream_multi *of, curl_socket_t fd, int events)
 {
+    struct upstream *u = of->upstream;
     int running;
 
     CHECK(!u->in_curl);
     u->in_curl = true;
-    curl_multi_socket_action(u->multi, fd, events, &running);
+    curl_multi_socket_action(of->multi, fd, events, &running);
     u->in_curl = false;
 }
 
-static void drain(struct upstream *u)
+static void drain(struct upstream_multi *of)
 {
     struct CURLMsg *m;
     int left;
 
-    while ((m = curl_multi_info_read(u->multi, &left)) != NULL) {
+    while ((m = curl_multi_info_read(of->multi, &left)) != NULL) {
         struct upstream_fetch *f = NULL;
 
         if (m->msg != CURLMSG_DONE)
@@ -123,22 +128,30 @@ static void kick(struct upstream *u)
     reactor_timer_start(u->reactor, &u->kick, 0);
 }
 
+static bool has_work(const struct upstream *u)
+{
+    return u->todo_count > 0 || u->multi[UPSTREAM_FETCHES].is_due ||
+           u->multi[UPSTREAM_TUNNELS].is_due;
+}
+
 static void run(struct upstream *u)
 {
     CHECK(!u->is_running);
     u->is_running = true;
     for (int round = 0; round < ROUNDS_MAX; round++) {
         work(u);
-        if (u->curl_is_due) {
-            u->curl_is_due = false;
-            act(u, CURL_SOCKET_TIMEOUT, 0);
+        for (int i = 0; i < UPSTREAM_MULTIS; i++) {
+            if (u->multi[i].is_due) {
+                u->multi[i].is_due = false;
+                act(&u->multi[i], CURL_SOCKET_TIMEOUT, 0);
+            }
+            drain(&u->multi[i]);
         }
-        drain(u);
-        if (u->todo_count == 0 && !u->curl_is_due)
+        if (!has_work(u))
             break;
     }
     u->is_running = false;
-    if (u->todo_count > 0 || u->curl_is_due)
+    if (has_work(u))
         kick(u);
 }
 
@@ -150,6 +163,34 @@ static void on_kick(void *user)
     run(u);
 }
 
+static void on_timer(struct upstream *u)
+{
+    uint64_t times;
+
+    if (read(u->timer, &times, sizeof(times)) != (ssize_t)sizeof(times))
+        return;
+    u->armed_us = 0;
+    for (int i = 0; i < UPSTREAM_MULTIS; i++)
+        u->multi[i].is_due = true;
+}
+
+/* It may have ended in this very turn, and its number have another owner. */
+static void on_tunnel(struct upstream *u, int fd, uint32_t events)
+{
+    struct upstream_socket *s = upstream__socket_by_fd(&u->sockets, fd);
+    struct upstream_fetch *f = s == NULL ? NULL : s->fetch;
+
+    if (f != NULL && f->is_upgrade && f->state == FETCH_RUNNING && f->tunnel.fd == fd)
+        upstream__tunnel_ready(f, events);
+}
+
+static int curl_events(uint32_t events)
+{
+    return ((events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0) |
+           ((events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
+           ((events & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_ERR : 0);
+}
+
 static void on_ready(void *user)
 {
     struct upstream *u = user;
@@ -157,23 +198,22 @@ static void on_ready(void *user)
     int n = epoll_wait(u->epoll, v, EVENTS_MAX, 0);
 
     for (int i = 0; i < n; i++) {
-        uint64_t times;
-        int events = 0;
+        int fd = (int)(uint32_t)v[i].data.u64;
 
-        if (v[i].data.fd == u->timer) {
-            if (read(u->timer, &times, sizeof(times)) == (ssize_t)sizeof(times)) {
-                u->armed_us = 0;
-                u->curl_is_due = true;
-            }
-            continue;
+        switch ((enum upstream_watcher)(v[i].data.u64 >> 32)) {
+        case WATCHER_FETCHES:
+            act(&u->multi[UPSTREAM_FETCHES], fd, curl_events(v[i].events));
+            break;
+        case WATCHER_TUNNELS:
+            act(&u->multi[UPSTREAM_TUNNELS], fd, curl_events(v[i].events));
+            break;
+        case WATCHER_TIMER:
+            on_timer(u);
+            break;
+        case WATCHER_OPEN_TUNNEL:
+            on_tunnel(u, fd, v[i].events);
+            break;
         }
-        if ((v[i].events & EPOLLIN) != 0)
-            events |= CURL_CSELECT_IN;
-        if ((v[i].events & EPOLLOUT) != 0)
-            events |= CURL_CSELECT_OUT;
-        if ((v[i].events & (EPOLLERR | EPOLLHUP)) != 0)
-            events |= CURL_CSELECT_ERR;
-        act(u, v[i].data.fd, events);
     }
     run(u);
 }
@@ -211,17 +251,22 @@ static enum err share_sessions(struct upstream *u)
                : ERR_NOMEM;
 }
 
-static enum err open_multi(struct upstream *u)
+static enum err open_multi(struct upstream *u, enum upstream_which which)
 {
-    u->multi = curl_multi_init();
-    if (u->multi == NULL)
+    struct upstream_multi *m = &u->multi[which];
+
+    m->upstream = u;
+    m->which = which;
+    m->multi = curl_multi_init();
+    if (m->multi == NULL)
         return ERR_NOMEM;
-    curl_multi_setopt(u->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(u->multi, CURLMOPT_SOCKETDATA, u);
-    curl_multi_setopt(u->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-    curl_multi_setopt(u->multi, CURLMOPT_TIMERDATA, u);
-    curl_multi_setopt(u->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
-    curl_multi_setopt(u->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_SOCKETS);
+    curl_multi_setopt(m->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(m->multi, CURLMOPT_SOCKETDATA, m);
+    curl_multi_setopt(m->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+    curl_multi_setopt(m->multi, CURLMOPT_TIMERDATA, m);
+    curl_multi_setopt(m->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    curl_multi_setopt(m->multi, CURLMOPT_MAXCONNECTS,
+                      which == UPSTREAM_FETCHES ? (long)IDLE_SOCKETS : (long)LIMIT_TUNNELS);
     return ERR_OK;
 }
 
@@ -231,7 +276,7 @@ static enum err open_epoll(struct upstream *u)
 
     u->epoll = epoll_create1(EPOLL_CLOEXEC);
     u->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    v.data.fd = u->timer;
+    v.data.u64 = upstream__epoll_tag(WATCHER_TIMER, u->timer);
     if (u->epoll < 0 || u->timer < 0 || epoll_ctl(u->epoll, EPOLL_CTL_ADD, u->timer, &v) != 0)
         return ERR_IO;
     u->watch = reactor_watch(u->reactor, u->epoll, on_ready, u);
@@ -255,7 +300,9 @@ enum err upstream_new(struct reactor *r, struct upstream **out)
     TAILQ_INIT(&u->spare);
     e = share_sessions(u);
     if (e == ERR_OK)
-        e = open_multi(u);
+        e = open_multi(u, UPSTREAM_FETCHES);
+    if (e == ERR_OK)
+        e = open_multi(u, UPSTREAM_TUNNELS);
     if (e == ERR_OK)
         e = open_epoll(u);
     if (e != ERR_OK) {
@@ -281,8 +328,10 @@ void upstream_free(struct upstream *u)
         upstream__fetch_free(f);
     }
     reactor_timer_stop(u->reactor, &u->kick);
-    if (u->multi != NULL)
-        curl_multi_cleanup(u->multi); /* and with it the idle connections */
+    for (int i = 0; i < UPSTREAM_MULTIS; i++)
+        if (u->multi[i].multi != NULL)
+            curl_multi_cleanup(u->multi[i].multi); /* and with it the idle connections */
+    free(u->scratch);
     if (u->share != NULL)
         curl_share_cleanup(u->share);
     if (u->watch != NULL)

@@ -183,6 +183,12 @@ enum err upstream__request_copy(struct upstream_fetch *f, const struct upstream_
     f->peer_first_byte_ms = rq->peer_first_byte_ms;
     f->peer_idle_ms = rq->peer_idle_ms;
     f->is_idempotent = rq->is_idempotent;
+    f->is_upgrade = rq->upgrade.p != NULL;
+    if (f->is_upgrade && (!http_is_token(rq->upgrade) || rq->has_body))
+        return ERR_INVALID;
+    f->upgrade = f->is_upgrade ? arena_text(&f->arena, rq->upgrade) : NULL;
+    if (f->is_upgrade && f->upgrade == NULL)
+        return ERR_NOMEM;
     f->method = arena_text(&f->arena, rq->method);
     f->request_target = arena_text(&f->arena, rq->request_target);
     f->host_name = arena_text(&f->arena, name_of(origin_host));

@@ -63,12 +63,13 @@ static void forget(struct upstream_sockets *all, struct upstream_socket *s)
         s->opener->unnamed--;
     if (s->fetch != NULL)
         s->fetch->socket = NULL;
-    atomic_fetch_sub_explicit(&s->target->sockets, 1, memory_order_relaxed);
+    if (!s->is_tunnel)
+        atomic_fetch_sub_explicit(&s->target->sockets, 1, memory_order_relaxed);
     upstream_target_unref(s->target);
     free(s);
 }
 
-static struct upstream_socket *by_fd(const struct upstream_sockets *all, int fd)
+struct upstream_socket *upstream__socket_by_fd(const struct upstream_sockets *all, int fd)
 {
     struct upstream_socket *s = all->by_fd[bucket(fd)];
 
@@ -95,7 +96,7 @@ int upstream__socket_open(struct upstream_sockets *all, struct upstream_fetch *f
         free(s);
         return -1;
     }
-    old = by_fd(all, s->fd); /* closed without a word to us */
+    old = upstream__socket_by_fd(all, s->fd); /* closed without a word to us */
     if (old != NULL)
         forget(all, old);
     s->opener = f;
@@ -111,7 +112,7 @@ int upstream__socket_open(struct upstream_sockets *all, struct upstream_fetch *f
 
 void upstream__socket_close(struct upstream_sockets *all, int fd)
 {
-    struct upstream_socket *s = by_fd(all, fd);
+    struct upstream_socket *s = upstream__socket_by_fd(all, fd);
 
     if (s != NULL)
         forget(all, s);

@@ -123,6 +123,14 @@ struct upstream_head {
     bool is_peer;         /* a shield's: its Selvage-* fields may be believed */
 };
 
+/*
+ * Tunnels.  A request with `upgrade` goes out on a connection of its own.  When it is answered by
+ * anything but 101, that is an answer like all others.  A head of status 101 makes it a tunnel:
+ * what comes is given to body(), upstream_send() is the other way, done() is its end (UPSTREAM_OK:
+ * the other side has closed it).  It holds no place under the ceiling of its target any more, and
+ * has no idle limit: who has opened it sees to both.
+ */
+
 enum upstream_flow { UPSTREAM_GO_ON, UPSTREAM_PAUSE /* after taking these bytes */ };
 
 struct upstream_events {
@@ -130,6 +138,8 @@ struct upstream_events {
     enum upstream_flow (*body)(void *user, const char *p, size_t n); /* borrowed for the call */
     void (*done)(void *user, enum upstream_failure f,
                  const char *text); /* last; the fetch is gone when this returns */
+    void (*room)(void *user); /* of a tunnel: all that upstream_send() had taken is on its way; NULL
+                                 is fine */
 };
 
 struct upstream_request { /* borrowed for the call */
@@ -151,6 +161,7 @@ struct upstream_request { /* borrowed for the call */
     bool has_body;      /* also an empty one: then Content-Length: 0 */
     bool stream;        /* no idle limit under LIMIT_STREAM_IDLE_MS */
     bool is_idempotent; /* may be sent again when the connection ends without a byte */
+    struct slice upgrade; /* p != NULL: the protocol that is asked for, for Upgrade; no body then */
 };
 
 /* Start.  ERR_NOMEM, ERR_INVALID (a field or target that cannot be sent). Failures of the network
@@ -162,6 +173,18 @@ void upstream_resume(
     struct upstream_fetch *f); /* after UPSTREAM_PAUSE; nothing when it is not paused */
 void upstream_cancel(
     struct upstream_fetch *f); /* no callback comes any more; its connection is closed */
+
+/* From now on these events are told, to this user.  Also from inside a callback. */
+void upstream_hand_over(struct upstream_fetch *f, const struct upstream_events *ev, void *user);
+
+/*
+ * Of a tunnel: copy from `p` what there is room for, at most LIMIT_TUNNEL_BYTES in all, and send it
+ * as it can be sent.  How many bytes were taken: `n`, if upstream_room() said so much before.  When
+ * not all of it is sent at once, as upstream_unsent() tells, room() is called once it is.
+ */
+size_t upstream_send(struct upstream_fetch *f, const char *p, size_t n);
+size_t upstream_room(const struct upstream_fetch *f);
+size_t upstream_unsent(const struct upstream_fetch *f); /* bytes that were taken and not yet sent */
 
 /*
  * Probes run on the thread of `u`, which must outlive the prober.  Any number of targets; those

@@ -9,8 +9,10 @@
 #include <sys/queue.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/limits.h"
 #include "base/reactor.h"
+#include "http/chunks.h"
 #include "upstream/breaker.h"
 #include "upstream/choice.h"
 #include "upstream/head.h"
@@ -137,6 +139,7 @@ struct upstream_socket {
     struct upstream_fetch *opener;  /* whose it is until it has a name; then NULL */
     struct upstream_fetch *fetch;   /* that uses it; NULL while idle */
     bool was_used, is_local;
+    bool is_tunnel;                 /* the target does not count it any more */
     int64_t idle_since_ms, keep_ms; /* keep_ms: what the origin allows */
     int local_port, peer_port;      /* 0: not known yet */
     char local_ip[INET6_ADDRSTRLEN + 16], peer_ip[INET6_ADDRSTRLEN + 16]; /* room for %zone */
@@ -159,6 +162,9 @@ struct upstream_ends {
 int upstream__socket_open(struct upstream_sockets *all, struct upstream_fetch *f,
                           const struct curl_sockaddr *to);
 void upstream__socket_close(struct upstream_sockets *all, int fd);
+
+/* The socket of that number; NULL: none of ours. */
+struct upstream_socket *upstream__socket_by_fd(const struct upstream_sockets *all, int fd);
 
 /* The socket between these ends: one in use before, or one that `f` has opened.  NULL: none. */
 struct upstream_socket *upstream__socket_find(struct upstream_sockets *all,
@@ -201,6 +207,32 @@ enum fetch_state {
 
 enum { FETCH_LENT_BYTES = 2048 };
 
+/*
+ * A request for another protocol (tunnel.c).
+ *   CONNECTING  libcurl makes the connection
+ *   ASKING      the request goes out, the head comes in
+ *   ANSWER      it was refused: an answer like others, whose body comes
+ *   OPEN        a tunnel
+ * Its fetch is RUNNING in all of them.
+ */
+enum tunnel_phase { TUNNEL_CONNECTING, TUNNEL_ASKING, TUNNEL_ANSWER, TUNNEL_OPEN };
+
+struct upstream_tunnel {
+    enum tunnel_phase phase;
+    int fd;          /* libcurl's; from ASKING on */
+    uint32_t events; /* for which it stands in the epoll set; 0: it does not */
+
+    /* Of the request, then upward; owned, NULL: nothing waits.  Bytes that OpenSSL has seen and not
+     * sent stay where they are: it wants them again at the same place. */
+    char *out;
+    size_t out_from, out_to, out_capacity;
+
+    struct buf in; /* came, and waits: of the head, or of a body while that is paused */
+    size_t in_from;
+    struct chunks chunks;
+    bool wants_room; /* room() is due once all of `out` has gone */
+};
+
 struct upstream_fetch {
     struct upstream *upstream;
     CURL *easy; /* owned; as long as the fetch's memory */
@@ -225,6 +257,8 @@ struct upstream_fetch {
     size_t body_bytes;
     bool has_body, is_head, is_stream, is_idempotent;
     int64_t peer_first_byte_ms, peer_idle_ms;
+    bool is_upgrade;
+    char *upgrade; /* of the arena */
 
     /* The attempt. */
     struct upstream_server *server;
@@ -245,6 +279,8 @@ struct upstream_fetch {
     uint64_t body_received;
     enum upstream_failure failure; /* what a callback found out; UPSTREAM_OK: ask libcurl */
     const char *complaint;         /* static text */
+
+    struct upstream_tunnel tunnel; /* with is_upgrade */
 
     /* Time. */
     struct reactor_timer timer;
@@ -269,11 +305,45 @@ void upstream__fetch_turn(struct upstream_fetch *f); /* its ticket has come up *
 NODISCARD enum err upstream__request_copy(struct upstream_fetch *f,
                                           const struct upstream_request *rq);
 
+/* The head is complete: judge it and tell the user.  False: nothing more of it is wanted; the
+ * failure stands in f->failure, or f->is_whole. */
+bool upstream__fetch_head(struct upstream_fetch *f);
+/* Give back what others of its target wait for: a tunnel may last for hours. */
+void upstream__fetch_settle(struct upstream_fetch *f);
+
+/* tunnel.c: what libcurl has connected, and does nothing more for.  Outside of libcurl only. */
+void upstream__tunnel_connected(struct upstream_fetch *f);
+void upstream__tunnel_ready(struct upstream_fetch *f, uint32_t events);
+void upstream__tunnel_work(struct upstream_fetch *f); /* what it is in `todo` for */
+void upstream__tunnel_release(
+    struct upstream_fetch *f); /* its memory, and its place in the epoll set */
+
 /* loop.c */
 
 enum { SPARE_MAX = 64 }; /* fetches kept for the next: about 12 KiB each, 0.8 MiB a worker */
 
 TAILQ_HEAD(upstream_list, upstream_fetch);
+
+/*
+ * Tunnels stand apart: among the connections that libcurl keeps for reuse they would push out those
+ * that can be reused.
+ */
+enum upstream_which { UPSTREAM_FETCHES, UPSTREAM_TUNNELS, UPSTREAM_MULTIS };
+
+struct upstream_multi {
+    struct upstream *upstream;
+    enum upstream_which which;
+    CURLM *multi; /* owned */
+    bool is_due;  /* libcurl asked to be called at once */
+};
+
+/* What stands beside a descriptor in the epoll set. */
+enum upstream_watcher { WATCHER_FETCHES, WATCHER_TUNNELS, WATCHER_TIMER, WATCHER_OPEN_TUNNEL };
+
+static inline uint64_t upstream__epoll_tag(enum upstream_watcher w, int fd)
+{
+    return (uint64_t)w << 32 | (uint32_t)fd;
+}
 
 struct upstream {
     struct reactor *reactor;
@@ -281,13 +351,13 @@ struct upstream {
     struct reactor_timer kick;
     bool is_kicked;
     int epoll, timer; /* owned; -1: not open */
-    CURLM *multi;     /* owned */
-    CURLSH *share;    /* owned; TLS sessions */
-    const char *ca;   /* the system's; may be NULL */
+    struct upstream_multi multi[UPSTREAM_MULTIS];
+    char *scratch;  /* owned, LIMIT_TUNNEL_BYTES: what a tunnel reads; NULL before the first one */
+    CURLSH *share;  /* owned; TLS sessions */
+    const char *ca; /* the system's; may be NULL */
 
     bool in_curl;     /* libcurl is on the stack: no call into it */
     bool is_running;  /* run() is on the stack: no kick needed */
-    bool curl_is_due; /* libcurl asked to be called at once */
     int64_t armed_us; /* when `timer` fires; 0: it does not */
 
     struct upstream_list running, todo, spare; /* `running`: all but spare ones */

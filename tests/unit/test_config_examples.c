@@ -179,7 +179,7 @@ static void test_the_full_example_loads(void **state)
     c = load("edge.yaml");
     assert_int_equal(c->listen_count, 3);
     assert_int_equal(c->tokens_count, 2);
-    assert_int_equal(c->sites[0].rules_count, 6);
+    assert_int_equal(c->sites[0].rules_count, 7);
     config_unref(c);
 }
 

@@ -211,7 +211,8 @@ static void test_rules_keep_their_order_and_their_lines(void **state)
                                  "    default_ttl: 1m\n"
                                  "    stale_while_revalidate: 1h\n"
                                  "    stale_if_error: 1d\n"
-                                 "  - {cache: on, bypass_cookies: [sid]}\n");
+                                 "  - {cache: on, bypass_cookies: [sid], websocket: yes}\n"
+                                 "  tunnels: 7\n  tunnel_idle: 5m\n");
     const struct config_rule *r = c->sites[0].rules;
 
     (void)state;
@@ -220,6 +221,10 @@ static void test_rules_keep_their_order_and_their_lines(void **state)
     assert_string_equal(r[0].path, "/api/*");
     assert_int_equal(r[0].cache, CONFIG_OFF);
     assert_true(r[0].stream);
+    assert_false(r[0].websocket);
+    assert_true(r[2].websocket);
+    assert_int_equal(c->sites[0].tunnels, 7);
+    assert_int_equal(c->sites[0].tunnel_idle_ms, 300000);
     assert_int_equal(r[0].ttl_s, CONFIG_UNSET);
     assert_int_equal(r[0].default_ttl_s, CONFIG_UNSET);
     assert_int_equal(r[0].stale_while_revalidate_s, CONFIG_UNSET);

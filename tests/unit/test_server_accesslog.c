@@ -57,6 +57,22 @@ static const char *text(json_t *j, const char *key)
     return s;
 }
 
+static void test_a_tunnel_has_bytes_both_ways(void **state)
+{
+    struct accesslog_line l = ordinary();
+    json_t *j = format(&l);
+
+    (void)state;
+    assert_null(json_object_get(j, "received"));
+    json_decref(j);
+    l.is_tunnel = true;
+    l.received = 77;
+    j = format(&l);
+    assert_int_equal(json_integer_value(json_object_get(j, "received")), 77);
+    assert_int_equal(json_integer_value(json_object_get(j, "bytes")), 1234);
+    json_decref(j);
+}
+
 static void test_a_line_says_what_happened(void **state)
 {
     struct accesslog_line l = ordinary();
@@ -216,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_line_says_what_happened),
+        cmocka_unit_test(test_a_tunnel_has_bytes_both_ways),
         cmocka_unit_test(test_secrets_in_the_query_are_not_logged),
         cmocka_unit_test(test_any_byte_makes_one_line_of_json),
         cmocka_unit_test(test_what_is_too_long_is_cut),

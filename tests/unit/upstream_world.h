@@ -158,7 +158,8 @@ static inline void client_done(void *user, enum upstream_failure f, const char *
         c->in_done(c);
 }
 
-static const struct upstream_events client_events = {client_head, client_body, client_done};
+static const struct upstream_events client_events = {client_head, client_body, client_done,
+                                                     NULL};
 
 static inline void client_reset(struct client *c)
 {
