@@ -29,9 +29,9 @@ def etc(directory, authority):
     fleet = Fleet(directory / "etc")
     fleet.node("peer")
     (directory / "etc/origin-ca.pem").write_bytes(authority.ca.read_bytes())
-    secret = directory / "etc/peer.secret"
-    secret.touch(mode=0o600)
-    secret.write_text("0123456789abcdef0123456789abcdef\n")
+    for n in ("peer.secret", "explain.secret"):
+        (directory / "etc" / n).touch(mode=0o600)
+        (directory / "etc" / n).write_text("0123456789abcdef0123456789abcdef\n")
     for n in ("city.mmdb", "city6.mmdb"):
         build.write(directory / n, build.build(build.read(ROOT / "tests/geo/places.tsv"), False))
 

@@ -269,7 +269,7 @@ static void test_each_mistake_is_told_with_its_place(void **state)
         {"lisen: []\n" STORE SITES, "edge.yaml:1:1: lisen: unknown key; did you mean 'listen'?\n"},
         {"colour: red\n" REST,
          "edge.yaml:1:1: colour: unknown key; known here are listen, admin, store, sites, logs, "
-         "workers, node, drain, upstream, peer, journal, geo\n"},
+         "workers, node, drain, upstream, peer, journal, explain, geo\n"},
         {REST "upstream: {shields: []}\n",
          "edge.yaml:4:21: upstream.shields: expected groups of shields, such as "
          "[[https://fra1.internal:8443]]\n"},
@@ -508,7 +508,7 @@ static void test_what_is_shown_cannot_move_the_cursor(void **state)
                   "'-', '_' and '.'\n");
     assert_errors(REST "\"\\e[2J\": 1\n",
                   "edge.yaml:4:1: ?[2J: unknown key; known here are listen, admin, store, sites, "
-                  "logs, workers, node, drain, upstream, peer, journal, geo\n");
+                  "logs, workers, node, drain, upstream, peer, journal, explain, geo\n");
 }
 
 static void test_a_file_that_is_not_there_or_too_large_is_told(void **state)
