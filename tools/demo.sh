@@ -296,7 +296,7 @@ make_certificates() {
 tokens:
   - name: demo
     secret: $(openssl rand -hex 24)
-    kinds: [purge, wide, read]
+    kinds: [purge, wide, read, publish]
 YAML
     )
 }
@@ -309,6 +309,7 @@ sites:
     hosts: [$HOST, "*.$HOST"]
     origin: {servers: ["http://127.0.0.1:$origin_port"], allow_local: yes}
     geo: redirect
+    files: yes
     rules:
       - {path: "/events/*", cache: off, stream: yes}
     query: {drop: tracking}
@@ -705,31 +706,32 @@ have_news() {
     done
 }
 
-# read_news TEXT: do all cities get that edition?
-read_news() {
+# read_in_all PATH TEXT: do all cities say that?
+read_in_all() {
     local c said all=0
     for c in $CITIES; do
-        command_line "curl --connect-to $HOST:443:${PLACE[$c]}:${port[$c]} https://$HOST/news/today.html"
-        said=$(curl --connect-to "$HOST:443:${PLACE[$c]}:${port[$c]}" "https://$HOST/news/today.html")
+        command_line "curl --connect-to $HOST:443:${PLACE[$c]}:${port[$c]} https://$HOST$1"
+        said=$(curl --connect-to "$HOST:443:${PLACE[$c]}:${port[$c]}" "https://$HOST$1")
         printf '%s: %s\n' "${CITY[$c]}" "${said##*>}" | indent
-        [[ $said == *"$1"* ]] || all=1
+        [[ $said == *"$2"* ]] || all=1
     done
     return $all
 }
+says_everywhere() { read_in_all "$@" >/dev/null; }
 
 show_purge() {
     local before
     step 'A purge, its receipt, and the fresh answer after it' \
         'The origin is back. A page is fetched and stored for an hour in three cities; then the origin has a new edition.'
     start_origin
-    claim 'the first edition is fetched' read_news 'first edition'
+    claim 'the first edition is fetched' read_in_all /news/today.html 'first edition'
     wait_for 'the commits' have_news
     write_news 'second edition'
-    claim 'all cities still have the first: it is good for an hour' read_news 'first edition'
+    claim 'all cities still have the first: it is good for an hour' read_in_all /news/today.html 'first edition'
     run selvage --node "${admin[shield]}" purge --wait "https://$HOST/news/today.html"
     claim 'the purge is acknowledged: on disk, and in force' grep -q 'purged up to' "$dir/out"
     claim 'and the receipt says that three edges have applied it' [ "$(grep -c ' applied ' "$dir/out")" = 3 ]
-    claim 'the next answer is the second edition, in all cities' read_news 'second edition'
+    claim 'the next answer is the second edition, in all cities' read_in_all /news/today.html 'second edition'
 
     step 'A purge by tag' \
         'The origin gives all of the manual the tag "sqlite" (Surrogate-Key, which clients do not see). One purge covers whatever has it.'
@@ -748,6 +750,41 @@ show_purge() {
         -H 'Authorization: Bearer wrong' -d '{"scopes":[{"all":true}]}' "${admin[shield]}/purge")
     indent <"$dir/out"
     claim 'a purge with a wrong token is refused: 401' [ "$code" = 401 ]
+}
+
+# write_app TEXT: a folder as a build makes it, with one name that carries the hash of its content
+write_app() {
+    local script
+    rm -rf "$dir/dist"
+    mkdir -p "$dir/dist/app"
+    echo "document.title = '$1'" >"$dir/dist/app/main"
+    script=main.$(sha256sum "$dir/dist/app/main" | cut -c 1-12).js
+    mv "$dir/dist/app/main" "$dir/dist/app/$script"
+    printf '<!DOCTYPE html><script src="%s"></script><p>The %s\n' "$script" "$1" >"$dir/dist/app/index.html"
+}
+
+show_release() {
+    step 'A folder is published, and taken back' \
+        'The site says files: yes. What is published to the shield answers before the origin; a site switches to a release whole, on every node.'
+    write_app 'first release'
+    run selvage --node "${admin[shield]}" publish "$dir/dist" --site demo --release one
+    wait_for 'all nodes to switch' says_everywhere /app/ 'first release'
+    claim 'all cities serve the first release' read_in_all /app/ 'first release'
+    write_app 'second release'
+    run selvage --node "${admin[shield]}" publish "$dir/dist" --site demo --release two
+    wait_for 'all nodes to switch' says_everywhere /app/ 'second release'
+    claim 'all cities serve the second' read_in_all /app/ 'second release'
+    command_line "curl -I $url/app/$(basename "$dir"/dist/app/main.*.js)"
+    curl -I "$url/app/$(basename "$dir"/dist/app/main.*.js)" | tr -d '\r' | grep -i '^HTTP/\|^content-type\|^cache-control\|^etag' >"$dir/out"
+    indent <"$dir/out"
+    claim 'a name that carries a hash is kept for a year' grep -qi 'cache-control:.*immutable' "$dir/out"
+    run selvage --node "${admin[shield]}" purge --wait --host "$HOST"
+    claim 'content is not cache: the host is purged, and the release is there' read_in_all /app/ 'second release'
+    run selvage --node "${admin[shield]}" rollback --site demo
+    wait_for 'all nodes to switch' says_everywhere /app/ 'first release'
+    claim 'the rollback: all cities serve the first again' read_in_all /app/ 'first release'
+    run selvage --node "${admin[shield]}" releases
+    claim 'and the list of releases says so' grep -q '\* *demo *one' "$dir/out"
 }
 
 show_status() {
@@ -829,6 +866,7 @@ main() {
     show_dead_origin
     show_kill
     show_purge
+    show_release
     show_status
     if [ "$KEEP" != 0 ]; then
         printf '\n%s%d steps with %d claims: all held.%s\n' "$GREEN" "$steps" "$claims" "$PLAIN"
