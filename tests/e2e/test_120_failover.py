@@ -46,7 +46,8 @@ class World:
                       for i in range(edges)]
         self.edge = self.edges[0]
         page = origin.page("/x", "where?", cache_control="no-store")
-        assert self.edge.get("/x").body == b"where?"
+        # with a cookie, so that nobody remembers that it was not to be shared
+        assert self.edge.get("/x", fields=[("cookie", "a=b")]).body == b"where?"
         assert page.hits == 1
         self.near = until(lambda: next((s for s in self.shields if asked(s, "/x")), None), "a line in an access log")
         self.far = next(s for s in self.shields if s is not self.near)
