@@ -212,7 +212,7 @@ void store_remove(struct store *s, const struct store_key *key, uint64_t objid)
     char row[STORE_ROW_KEY_BYTES];
 
     store_row_key(&s->secret, key, row);
-    send_removal(s, row, objid);
+    store__ask_removal(s, row, objid); /* nobody is to meet it until it is gone */
 }
 
 void store_pin(struct store *s, uint64_t objid)
