@@ -276,6 +276,39 @@ static void test_what_was_found_broken_is_not_met_again_before_it_is_gone(void *
     store_close(s);
 }
 
+static void test_what_is_to_be_removed_is_not_met_before_it_is_gone(void **state)
+{
+    struct store *s = store_must_open(MAP_BYTES);
+    struct store_reader *r = store_must_read(s);
+    struct store_stamp stamp = {0};
+    struct store_text t, other;
+    struct store_key key = store_key_of(&t, 1, 0), none = store_key_of(&other, 7, 0);
+    struct store_hit h;
+    struct arena a;
+    struct gate g;
+
+    (void)state;
+    arena_init(&a, NULL, 0, 65536);
+    store_must_put(s, 1, 1, 900);
+    assert_int_equal(store_get(r, &key, &a, &h), ERR_OK);
+    pthread_barrier_init(&g.reached, NULL, 2);
+    pthread_barrier_init(&g.left, NULL, 2);
+    store_refresh(s, &none, 1, &stamp, SLICE("head"), hold_writer, &g);
+    pthread_barrier_wait(&g.reached); /* the writer stands still: nothing is removed */
+    store_remove(s, &key, h.objid);
+    assert_int_equal(store_get(r, &key, &a, &h), ERR_NOT_FOUND);
+    pthread_barrier_wait(&g.left);
+    store_flush(s);
+    assert_int_equal(store_get(r, &key, &a, &h), ERR_NOT_FOUND);
+    store_must_put(s, 1, 2, 900);
+    assert_int_equal(store_version(s, r, 1), 2);
+    pthread_barrier_destroy(&g.reached);
+    pthread_barrier_destroy(&g.left);
+    arena_release(&a);
+    store_reader_free(r);
+    store_close(s);
+}
+
 static void test_a_flipped_byte_of_a_record_is_never_served(void **state)
 {
     char path[400];
@@ -407,6 +440,7 @@ int main(void)
         T(test_what_a_dead_process_was_putting_is_collected),
         T(test_a_flipped_byte_of_a_body_is_never_served),
         T(test_what_was_found_broken_is_not_met_again_before_it_is_gone),
+        T(test_what_is_to_be_removed_is_not_met_before_it_is_gone),
         T(test_a_flipped_byte_of_a_record_is_never_served),
         T(test_while_the_disk_refuses_reads_go_on_and_puts_come_back),
         T(test_a_store_that_cannot_write_closes_all_the_same),
