@@ -67,11 +67,12 @@ uint64_t store_put_objid(const struct store_put *p)
 
 void store_put_chunk(struct store_put *p, const struct store_piece *pieces, size_t count)
 {
-    struct store_message *m = calloc(1, sizeof(*m) + count * sizeof(*pieces));
+    struct store_message *m = NULL;
 
+    if (!p->is_out_of_memory)
+        m = calloc(1, sizeof(*m) + count * sizeof(*pieces));
+    p->is_out_of_memory = m == NULL;
     if (m == NULL)
-        p->is_out_of_memory = true;
-    if (p->is_out_of_memory)
         return;
     *m = (struct store_message){.kind = STORE_CHUNK,
                                 .put = p,

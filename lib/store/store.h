@@ -208,7 +208,7 @@ void store_put_abort(struct store_put **p);
 void store_refresh(struct store *s, const struct store_key *key, uint64_t objid, const struct store_stamp *stamp,
                    struct slice head, void (*done)(void *user, enum err e), void *user);
 
-/* Remove the object `objid` under `key`, if it is still that one. */
+/* Remove the object `objid` under `key`, if it is still that one.  No look-up finds it from here on. */
 void store_remove(struct store *s, const struct store_key *key, uint64_t objid);
 
 /* ---- looking around ---- */
