@@ -9,9 +9,12 @@
 # with access logs on both sides; the table above them has the figures without.  Fails when an answer
 # was not 200 or wrong, a hit was none, or a miss was one.
 #
+# BENCH_BEFORE=FILE is an earlier selvage-edge that takes its turns too: lines `ratio CASE before R`, edge / before.
+#
 # Environment
 #   B                   where selvage-edge is
-#   BENCH_CASES         of h2:1k h2:16k h2:100k h2:1m h1:1k miss:1k (all)
+#   BENCH_BEFORE        an earlier selvage-edge to compare with
+#   BENCH_CASES         of h2:1k h2:16k h2:100k h2:1m h2:vary h1:1k miss:1k (all); vary: 1 KiB with Vary: Accept-Encoding
 #   BENCH_TURNS         turns of each peer (5); without logs half as many
 #   BENCH_SCALE         percent of the requests (100)
 #   BENCH_ZIPF          0: leave out the case h2:1k:zipf (1)
@@ -30,10 +33,10 @@ if [ -z "${BENCH_DIR:-}" ]; then
     [ -w /dev/shm ] && BENCH_DIR=/dev/shm
 fi
 host=bench.test
-cases=${BENCH_CASES:-h2:1k h2:16k h2:100k h2:1m h1:1k miss:1k}
-declare -A size=([1k]=1024 [16k]=16384 [100k]=102400 [1m]=1048576)
+cases=${BENCH_CASES:-h2:1k h2:16k h2:100k h2:1m h2:vary h1:1k miss:1k}
+declare -A size=([1k]=1024 [16k]=16384 [100k]=102400 [1m]=1048576 [vary]=1024)
 # so many that nginx takes most of a second
-declare -A count=([h2:1k]=60000 [h2:16k]=24000 [h2:100k]=8000 [h2:1m]=800 [h1:1k]=40000 [miss:1k]=12000)
+declare -A count=([h2:1k]=60000 [h2:16k]=24000 [h2:100k]=8000 [h2:1m]=800 [h2:vary]=60000 [h1:1k]=40000 [miss:1k]=12000)
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
@@ -41,9 +44,14 @@ die() {
     exit 1
 }
 
-edge_program=$root/$B/selvage-edge
-[ "${B#/}" = "$B" ] || edge_program=$B/selvage-edge
-[ -x "$edge_program" ] || die "$edge_program is not there: run make"
+declare -A program=([edge]=$root/$B/selvage-edge)
+[ "${B#/}" = "$B" ] || program[edge]=$B/selvage-edge
+edges=edge
+[ -z "${BENCH_BEFORE:-}" ] || {
+    program[before]=$BENCH_BEFORE
+    edges='edge before'
+}
+for e in $edges; do [ -x "${program[$e]}" ] || die "${program[$e]} is not there: run make"; done
 for tool in nginx h2load curl openssl taskset python3; do
     command -v "$tool" >/dev/null || die "$tool is missing: run make deps"
 done
@@ -78,9 +86,10 @@ results=$run/results.tsv
 
 # ---- the servers ----
 
-read -r origin_port edge_port admin_port stock_on tuned_on stock_off tuned_off < <(python3 -c '
+declare -A port admin pid
+read -r origin_port "port[edge]" "admin[edge]" "port[before]" "admin[before]" stock_on tuned_on stock_off tuned_off < <(python3 -c '
 import socket
-s = [socket.create_server(("127.0.0.1", 0)) for _ in range(7)]
+s = [socket.create_server(("127.0.0.1", 0)) for _ in range(9)]
 print(*[x.getsockname()[1] for x in s])') || die "no ports"
 www=$run/www
 mkdir "$www" "$run/nginx-cache"
@@ -144,28 +153,29 @@ start nginx "$BENCH_SERVER_CPU" nginx -c "$run/nginx.conf"
 nginx_pid=$started
 wait_for_port "$stock_on" "$nginx_pid" nginx
 
-edge_pid=
 store_size=4GiB
 [ "$BENCH_ZIPF" = 0 ] || store_size=$((4 + BENCH_ZIPF_OBJECTS / 200000))GiB
-start_edge() { # on | off: with or without access log; on the store that is there
-    local access=
-    [ -z "$edge_pid" ] || stop "$edge_pid"
-    [ "$1" = on ] && access=", access: $run/edge.log"
-    fill_in edge.yaml.in PORT="$edge_port" ADMIN="$admin_port" SIZE="$store_size" ACCESS="$access" >"$run/edge.yaml"
-    start edge "$BENCH_SERVER_CPU" "$edge_program" --config "$run/edge.yaml"
-    edge_pid=$started
-    wait_for_port "$edge_port" "$edge_pid" edge
+start_edges() { # on | off: with or without access log; on the stores that are there
+    local access="" e
+    for e in $edges; do
+        [ -z "${pid[$e]:-}" ] || stop "${pid[$e]}"
+        [ "$1" = on ] && access=", access: $run/$e.log"
+        fill_in edge.yaml.in NAME="$e" PORT="${port[$e]}" ADMIN="${admin[$e]}" SIZE="$store_size" ACCESS="$access" >"$run/$e.yaml"
+        start "$e" "$BENCH_SERVER_CPU" "${program[$e]}" --config "$run/$e.yaml"
+        pid[$e]=$started
+        wait_for_port "${port[$e]}" "$started" "$e"
+    done
 }
 
 # ---- measuring ----
 
 pid_of() { # PEER: the process ids of its servers
     # nginx's cache loader comes and goes: it has nothing to do with answers
-    if [ "$1" = edge ]; then echo "$edge_pid"; else echo "$nginx_pid $(pgrep -P "$nginx_pid" -f 'worker|manager' | tr '\n' ' ')"; fi
+    if [ -n "${pid[$1]:-}" ]; then echo "${pid[$1]}"; else echo "$nginx_pid $(pgrep -P "$nginx_pid" -f 'worker|manager' | tr '\n' ' ')"; fi
 }
 port_for() { # PEER on|off
     case $1-$2 in
-    edge-*) echo "$edge_port" ;;
+    edge-* | before-*) echo "${port[$1]}" ;;
     stock-on) echo "$stock_on" ;;
     tuned-on) echo "$tuned_on" ;;
     stock-off) echo "$stock_off" ;;
@@ -192,9 +202,9 @@ settled_cpu_ns() { # the same, once what goes on behind the answers (logs, commi
 origin_count() { curl -s --max-time 5 "http://127.0.0.1:$origin_port/counter" | awk 'NR == 3 { print $3 }'; }
 
 load() { # PORT OUTPUT OPTION...
-    local port=$1 out=$2
+    local to=$1 out=$2
     shift 2
-    timeout 300 taskset -c "$BENCH_CLIENT_CPU" h2load --connect-to="127.0.0.1:$port" -t1 \
+    timeout 300 taskset -c "$BENCH_CLIENT_CPU" h2load --connect-to="127.0.0.1:$to" -t1 \
         --tls13-ciphers=TLS_AES_128_GCM_SHA256 "$@" >"$out" 2>&1
 }
 # Total of requests that were answered by 2xx, over one or more outputs of h2load.
@@ -226,7 +236,7 @@ measure() { # LOG CASE PEER REQUESTS ORIGIN_REQUESTS COMMAND...: a line in $resu
 
 check_bodies() { # on|off
     local peer k i
-    for peer in edge stock tuned; do
+    for peer in $edges stock tuned; do
         for k in "${!size[@]}"; do
             for i in 1 2 3; do
                 curl -s --max-time 10 --cacert "$run/tls-all/ca.pem" \
@@ -238,15 +248,15 @@ check_bodies() { # on|off
 }
 
 one_turn() { # LOG CASE PEER
-    local n=$((${count[$2]} * BENCH_SCALE / 100)) port key=${2#*:}
-    port=$(port_for "$3" "$1")
+    local n=$((${count[$2]} * BENCH_SCALE / 100)) to key=${2#*:}
+    to=$(port_for "$3" "$1")
     case $2 in
-    h2:*) measure "$1" "$2" "$3" $n 0 load "$port" "$run/load.1" -c 32 -m 32 -n $n "https://$host/$key" ;;
-    h1:*) measure "$1" "$2" "$3" $n 0 load "$port" "$run/load.1" --h1 -c 64 -m 1 -n $n "https://$host/$key" ;;
+    h2:*) measure "$1" "$2" "$3" $n 0 load "$to" "$run/load.1" -c 32 -m 32 -n $n "https://$host/$key" ;;
+    h1:*) measure "$1" "$2" "$3" $n 0 load "$to" "$run/load.1" --h1 -c 64 -m 1 -n $n "https://$host/$key" ;;
     miss:*)
         fresh=$((fresh + 1))
         seq -f "https://$host/$key?fresh=$fresh-%.0f" $n >"$run/urls"
-        measure "$1" "$2" "$3" $n $n load "$port" "$run/load.1" -c 1 -m 100 -n $n -i "$run/urls"
+        measure "$1" "$2" "$3" $n $n load "$to" "$run/load.1" -c 1 -m 100 -n $n -i "$run/urls"
         ;;
     esac
 }
@@ -261,7 +271,7 @@ phase() { # on|off: all cases, by turns
     check_bodies "$1"
     for case in $cases; do
         for _ in $(turns "$1"); do
-            for peer in edge stock tuned; do one_turn "$1" "$case" "$peer"; done
+            for peer in $edges stock tuned; do one_turn "$1" "$case" "$peer"; done
         done
     done
 }
@@ -298,7 +308,7 @@ declare -a loads
 zipf_phase() { # on|off
     local peer _ n=$((60000 * BENCH_SCALE / 100 / 4 * 4))
     for _ in $(turns "$1"); do
-        for peer in edge stock tuned; do
+        for peer in $edges stock tuned; do
             measure "$1" h2:1k:zipf $peer $n 0 many_loads "$(port_for $peer "$1")" $n
         done
     done
@@ -310,19 +320,19 @@ zipf() {
         awk -v seed="$i" -v draws=50000 -v urls="$BENCH_ZIPF_URLS" -v objects="$BENCH_ZIPF_OBJECTS" \
             -v base="https://$host/o/" -f "$here/zipf.awk" >"$run/zipf.$i"
     done
-    for peer in edge stock; do
+    for peer in $edges stock; do
         say "filling $peer with $BENCH_ZIPF_OBJECTS objects"
         fill_store $peer
     done
     zipf_phase off
-    start_edge on
+    start_edges on
     zipf_phase on
     cases="$cases h2:1k:zipf"
 }
 
-start_edge on
+start_edges on
 phase on
-start_edge off
+start_edges off
 phase off
 [ "$BENCH_ZIPF" = 0 ] || zipf
-awk -v cases="$cases" -f "$here/report.awk" "$results"
+awk -v cases="$cases" -v before="${BENCH_BEFORE:+yes}" -f "$here/report.awk" "$results"
