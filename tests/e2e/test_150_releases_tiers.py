@@ -277,7 +277,12 @@ class Liar:
                 client, _ = self.socket.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self.target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+            except OSError:  # the node is not there yet, or any more
+                client.close()
+                continue
+            server.settimeout(None)
             threading.Thread(target=self.pump, args=(client, server, False), daemon=True).start()
             threading.Thread(target=self.pump, args=(server, client, True), daemon=True).start()
 

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from testenv.edge import ROOT
+from testenv.edge import BUILD, ROOT
 from testenv.machines import Machine, NotPermitted, connect, make_hub, missing_tools
 from testenv.wait import until
 
@@ -82,6 +82,8 @@ def world(directory):
     """The three machines; home is also the network between them, the origin and where visitors are."""
     if os.geteuid() != 0:
         pytest.skip("namespaces and users of machines need root")
+    if BUILD != ROOT / "build/release":
+        pytest.skip("the guide's commands name build/release")
     if missing_tools():
         pytest.skip(f"not installed: {', '.join(missing_tools())}")
     for folder in ("stubs", "authority", "www"):

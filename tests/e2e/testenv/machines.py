@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from testenv.edge import BUILD, ROOT
+from testenv.edge import ROOT
 from testenv.wait import seconds, until
 
 # Writable layers are in memory; a layer beside what it covers is refused by the kernel.
@@ -65,7 +65,7 @@ class Machine:
     def environment(self):
         """As after a login of root."""
         return {"PATH": "/srv/stubs:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/srv/home",
-                "USER": "root", "LC_ALL": "C.UTF-8", "B": str(BUILD.relative_to(ROOT)), "DEBIAN_FRONTEND": "noninteractive",
+                "USER": "root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive",
                 **{n: v for n, v in os.environ.items() if n.endswith("SAN_OPTIONS")}}
 
     def run(self, text, timeout=60, **environment):
