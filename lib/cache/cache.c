@@ -95,6 +95,7 @@ void cache_worker_free(struct cache_worker *w)
     if (w == NULL)
         return;
     fill_stop_all(w);
+    cold_leave(w->cache->cold, w->reactor);
     store_reader_free(w->reader);
     files_reader_free(w->files);
     recent_free(w->recent);

@@ -359,4 +359,7 @@ NODISCARD enum err request_fields_make(struct cache *c, const struct cache_reque
                                        enum request_conditions conditions, struct arena *a,
                                        struct http_fields *out);
 
+/* With CONDITIONS_BOTH: will the origin be asked about other tags than `etag`? */
+bool request_asks_for_others(const struct http_fields *request, struct slice etag);
+
 #endif

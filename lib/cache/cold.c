@@ -4,13 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
+#include "base/list.h"
 #include "base/metrics.h"
 
 enum { THREADS = 2 };
 
 struct cold_read {
     struct reactor_message message; /* first: the way back */
-    struct cold_read *next;
+    struct cold_read *next, *prev;  /* prev: of `running` */
     struct cold *cold;
     struct reactor *reactor;
     bool is_file; /* of a published content, not of an object */
@@ -31,8 +33,9 @@ struct cold {
 
     /* Shared, under `lock`. */
     pthread_mutex_t lock;
-    pthread_cond_t work;
+    pthread_cond_t work, told; /* told: a read has been posted back */
     struct cold_read *first, **last;
+    struct cold_read *running; /* by a thread, and not posted yet */
     bool is_stopping;
 };
 
@@ -93,9 +96,20 @@ static struct cold_read *take(struct cold *c)
         c->first = r->next;
         if (c->first == NULL)
             c->last = &c->first;
+        LIST_PUSH(c->running, r);
     }
     pthread_mutex_unlock(&c->lock);
     return r;
+}
+
+/* Under the lock, so that a reactor that is about to go has it before it goes. */
+static void tell(struct cold *c, struct cold_read *r)
+{
+    pthread_mutex_lock(&c->lock);
+    LIST_REMOVE(c->running, r);
+    reactor_post(r->reactor, &r->message);
+    pthread_cond_broadcast(&c->told);
+    pthread_mutex_unlock(&c->lock);
 }
 
 static void *run(void *user)
@@ -111,7 +125,7 @@ static void *run(void *user)
         from.files = NULL;
     while ((r = take(c)) != NULL) {
         read_one(r, &from);
-        reactor_post(r->reactor, &r->message);
+        tell(c, r);
     }
     store_reader_free(from.store);
     files_reader_free(from.files);
@@ -129,6 +143,7 @@ enum err cold_new(struct store *s, struct files *f, struct cold **out)
     c->last = &c->first;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->work, NULL);
+    pthread_cond_init(&c->told, NULL);
     for (; c->threads < THREADS; c->threads++) {
         if (pthread_create(&c->thread[c->threads], NULL, run, c) != 0) {
             cold_free(c);
@@ -149,6 +164,7 @@ void cold_free(struct cold *c)
     pthread_mutex_unlock(&c->lock);
     for (unsigned i = 0; i < c->threads; i++)
         pthread_join(c->thread[i], NULL);
+    pthread_cond_destroy(&c->told);
     pthread_cond_destroy(&c->work);
     pthread_mutex_destroy(&c->lock);
     free(c);
@@ -205,4 +221,48 @@ struct cold_read *cold_start_file(struct cold *c, struct reactor *r,
 void cold_cancel(struct cold_read *r)
 {
     r->is_cancelled = true;
+}
+
+static bool is_running_for(const struct cold *c, const struct reactor *r)
+{
+    for (const struct cold_read *read = c->running; read != NULL; read = read->next)
+        if (read->reactor == r)
+            return true;
+    return false;
+}
+
+/* Under the lock: out of the queue with those of `r`. */
+static struct cold_read *take_queued(struct cold *c, const struct reactor *r)
+{
+    struct cold_read *taken = NULL, **at = &c->first;
+
+    while (*at != NULL) {
+        struct cold_read *read = *at;
+
+        if (read->reactor != r) {
+            at = &read->next;
+            continue;
+        }
+        *at = read->next;
+        read->next = taken;
+        taken = read;
+    }
+    c->last = at;
+    return taken;
+}
+
+void cold_leave(struct cold *c, struct reactor *r)
+{
+    struct cold_read *queued, *next;
+
+    pthread_mutex_lock(&c->lock);
+    queued = take_queued(c, r);
+    while (is_running_for(c, r))
+        pthread_cond_wait(&c->told, &c->lock);
+    pthread_mutex_unlock(&c->lock);
+    for (; queued != NULL; queued = next) {
+        next = queued->next;
+        CHECK(queued->is_cancelled);
+        on_answer(&queued->message);
+    }
 }

@@ -39,4 +39,11 @@ struct cold_read *cold_start_file(struct cold *c, struct reactor *r,
 /* No callback comes after.  Asking worker only. */
 void cold_cancel(struct cold_read *r);
 
+/*
+ * The worker of this reactor leaves, and all its reads have been cancelled: those that have not
+ * begun are given up, and what is on the disk's way is waited for, so that nothing is posted to
+ * the reactor after this.  May take as long as the disk.
+ */
+void cold_leave(struct cold *c, struct reactor *r);
+
 #endif

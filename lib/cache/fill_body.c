@@ -54,13 +54,26 @@ static size_t block_bytes(const struct fill *f, size_t coming)
     return chunk_left;
 }
 
-/* Take as many of the bytes as one piece holds; 0 when out of memory.  Only the
- * leader appends, so only its end needs the lock. */
+/* Only the leader appends, but readers and the store's writer move the pieces to the front. */
+static size_t room_in_last(struct fill *f)
+{
+    size_t room = 0;
+
+    pthread_mutex_lock(&f->lock);
+    if (f->pieces_count > f->first_piece) {
+        const struct fill_piece *last = &f->piece[f->pieces_count - 1];
+
+        room = last->block->capacity - last->bytes;
+    }
+    pthread_mutex_unlock(&f->lock);
+    return room;
+}
+
+/* Take as many of the bytes as one piece holds; 0 when out of memory. */
 static size_t append_some(struct fill *f, const char *p, size_t n)
 {
-    struct fill_piece *last =
-        f->pieces_count > f->first_piece ? &f->piece[f->pieces_count - 1] : NULL;
-    size_t room = last == NULL ? 0 : last->block->capacity - last->bytes;
+    struct fill_piece *last;
+    size_t room = room_in_last(f);
     bool is_new = false;
 
     if (room == 0) {

@@ -145,7 +145,8 @@ static enum err read_facts(struct fill *f, const struct cache_fetch_head *h,
                         f->rq.host, f->rq.target, now, now.mono_ms - h->sent_mono_ms);
     r->facts.is_block = is_whole_block(f, h);
     if (r->facts.is_block)
-        r->facts.status = 200; /* a part that is whole: it is decided about as the object would be */
+        r->facts.status =
+            200; /* a part that is whole: it is decided about as the object would be */
     return ERR_OK;
 }
 
@@ -213,6 +214,19 @@ static void share_head(const struct response_case *head, struct response_decisio
     out->freshness = d.freshness;
 }
 
+/*
+ * Does this 304 leave open what it speaks of?  The origin was asked about what the client has, too,
+ * and says no tag, though it gives them: taken for ours, what it has replaced would be fresh again.
+ */
+static bool is_ambiguous_304(const struct fill *f, const struct fill_result *r)
+{
+    struct slice ours = http_fields_value(&f->lookup.head.fields, SLICE("etag"));
+
+    return f->asks_for_client && ours.p != NULL &&
+           http_fields_find(&r->head.fields, SLICE("etag")) == NULL &&
+           request_asks_for_others(f->rq.fields, ours);
+}
+
 static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r,
                    bool alone)
 {
@@ -230,7 +244,8 @@ static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill
         .was_pass = fill__is_pass(f),
         .was_conditional = f->action == REQUEST_VALIDATE,
         .is_for_block = f->block.bytes > 0,
-        .is_other_304 = is_304 && !head_is_meant(&f->lookup.head.fields, &r->head.fields),
+        .is_other_304 = is_304 && (!head_is_meant(&f->lookup.head.fields, &r->head.fields) ||
+                                   is_ambiguous_304(f, r)),
         .is_clients_304 =
             is_304 && http_if_none_match_names(f->rq.fields,
                                                http_fields_value(&r->head.fields, SLICE("etag"))),
@@ -512,6 +527,14 @@ static void note_recent(struct fill *f, const struct fill_result *r)
                     reactor_now_ms(f->worker->reactor));
 }
 
+/* No block, but all that there is.  Who would join looks at the key, too. */
+static void take_as_whole(struct fill *f)
+{
+    pthread_mutex_lock(&f->lock);
+    f->lookup.text = site_key_whole(f->lookup.text);
+    pthread_mutex_unlock(&f->lock);
+}
+
 void fill__on_head(void *user, const struct cache_fetch_head *h)
 {
     struct fill *f = user;
@@ -557,8 +580,7 @@ void fill__on_head(void *user, const struct cache_fetch_head *h)
     if (f->facts.method == METHOD_OTHER && h->status >= 200 && h->status < 400)
         invalidate(f->cache, f->worker->reader, &f->rq, &r.head.fields);
     if (f->block.bytes > 0 && !r.facts.is_block && !r.is_freshened)
-        /* no block, but all that there is */
-        f->lookup.text = site_key_whole(f->lookup.text);
+        take_as_whole(f);
     if (is_too_much(f, &r)) {
         f->worker->fetcher.cancel(f->fetch);
         fill__give_up(f, RESPONSE_TOO_MUCH);

@@ -65,6 +65,22 @@ static enum err add_our_own(struct cache *c, const struct cache_request *rq, str
     return e;
 }
 
+/* Does this line ask about anything but `etag`? */
+static bool asks_for_others(struct slice line, struct slice etag)
+{
+    return !slice_eq(line, SLICE("*")) && !slice_eq(line, etag);
+}
+
+bool request_asks_for_others(const struct http_fields *request, struct slice etag)
+{
+    const struct http_field *at = http_fields_find(request, SLICE("if-none-match"));
+
+    for (; at != NULL; at = http_fields_next(request, at))
+        if (asks_for_others(at->value, etag))
+            return true;
+    return false;
+}
+
 /* What the client asks about, behind what is stored: one 304 can answer both (RFC 9111
  * section 4.3.2). */
 static enum err add_clients_tags(const struct cache_request *rq, struct slice etag, struct arena *a,
@@ -74,7 +90,7 @@ static enum err add_clients_tags(const struct cache_request *rq, struct slice et
     enum err e = ERR_OK;
 
     for (; at != NULL && e == ERR_OK; at = http_fields_next(rq->fields, at))
-        if (!slice_eq(at->value, SLICE("*")) && !slice_eq(at->value, etag))
+        if (asks_for_others(at->value, etag))
             e = add(out, a, SLICE("if-none-match"), at->value);
     return e;
 }

@@ -42,13 +42,12 @@ static void on_send(h2o_ostream_t *super, h2o_req_t *req, h2o_iovec_t *in, size_
     h2o_ostream_send_next(&self->super, req, out, n, state);
 }
 
-static bool needs_chunks(const h2o_req_t *req)
+/* A body of which nobody knows the length. */
+static bool is_open_ended(const h2o_req_t *req)
 {
     int status = req->res.status;
 
-    if (req->version != 0x101 || req->res.content_length != SIZE_MAX)
-        return false;
-    if (status < 200 || status == 204 || status == 304)
+    if (req->res.content_length != SIZE_MAX || status < 200 || status == 204 || status == 304)
         return false;
     return !h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD"));
 }
@@ -58,7 +57,11 @@ static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
     struct encoder *e;
 
     (void)self;
-    if (!needs_chunks(req)) {
+    if (req->version != 0x101 || !is_open_ended(req)) {
+        /* 1.0 knows no chunks: there the end of the connection is the end, whatever was asked for
+         */
+        if (req->version < 0x101 && is_open_ended(req))
+            req->http1_is_persistent = 0;
         h2o_setup_next_ostream(req, slot);
         return;
     }

@@ -74,27 +74,37 @@ static void post(struct reactor *r, struct reactor_message *m)
         CHECK(write(h->wake_fd, &one, sizeof(one)) == sizeof(one));
 }
 
-static void on_wake(void *user)
+/* False when there was none. */
+static bool run_messages(struct reactor_h2o *h)
 {
-    struct reactor_h2o *h = user;
     struct reactor_message *m;
-    uint64_t count;
+    bool some;
 
-    /* before the list is taken: a message posted in between wakes the loop once more, and none is
-     * lost */
-    if (read(h->wake_fd, &count, sizeof(count)) < 0)
-        CHECK(errno == EAGAIN || errno == EINTR);
     pthread_mutex_lock(&h->lock);
     m = h->first;
     h->first = NULL;
     h->last = &h->first;
     pthread_mutex_unlock(&h->lock);
+    some = m != NULL;
     while (m != NULL) {
         struct reactor_message *next = m->next;
 
         m->run(m);
         m = next;
     }
+    return some;
+}
+
+static void on_wake(void *user)
+{
+    struct reactor_h2o *h = user;
+    uint64_t count;
+
+    /* before the list is taken: a message posted in between wakes the loop once more, and none is
+     * lost */
+    if (read(h->wake_fd, &count, sizeof(count)) < 0)
+        CHECK(errno == EAGAIN || errno == EINTR);
+    (void)run_messages(h);
 }
 
 static void on_readable(h2o_socket_t *sock, const char *err)
@@ -170,6 +180,8 @@ void reactor_h2o_end(struct reactor *r, h2o_context_t *ctx)
 {
     h2o_loop_t *loop = of(r)->loop;
 
+    while (run_messages(of(r))) /* each holds something, such as a place under a ceiling */
+        continue;
     unwatch(r, of(r)->wake);
     of(r)->wake = NULL;
     of(r)->loop = NULL;
@@ -185,7 +197,8 @@ void reactor_h2o_turn(struct reactor *r, int64_t max_wait_ms)
 {
     int64_t wait_ms = timers_wait_ms(&of(r)->timers, clock_mono_ms(), max_wait_ms);
 
-    /* What a timer has written is told to its writer in the next turn, and libh2o would sleep first */
+    /* What a timer has written is told to its writer in the next turn, and libh2o would sleep first
+     */
     if (of(r)->loop->_pending_as_server != NULL || of(r)->loop->_pending_as_client != NULL)
         wait_ms = 0;
     of(r)->now_ms = 0;

@@ -18,13 +18,13 @@
 #include "base/reactor.h"
 
 NODISCARD enum err reactor_h2o_new(struct reactor **out); /* ERR_NOMEM, ERR_IO (errno) */
-void reactor_h2o_free(struct reactor *r); /* messages left are not run; NULL is fine */
+void reactor_h2o_free(struct reactor *r); /* what is posted after the end is not run; NULL is fine */
 
 void reactor_h2o_attach(struct reactor *r, h2o_loop_t *loop);
 
 /*
- * Detach, and dispose of the context and its loop.  Its connections must be gone, as must be timers
- * and watches.
+ * Run the messages that have been posted, detach, and dispose of the context and its loop.  Its
+ * connections must be gone, as must be timers and watches.
  */
 void reactor_h2o_end(struct reactor *r, h2o_context_t *ctx);
 

@@ -214,6 +214,21 @@ def test_pipelined_requests_are_answered_in_order(edge, origin):
         assert [c.read().body for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
 
 
+@pytest.mark.parametrize("framing, method, ends", [
+    ("chunked", "GET", True), ("close", "GET", True), ("length", "GET", False), ("chunked", "HEAD", False)])
+def test_an_old_client_that_keeps_its_connection_sees_where_the_body_ends(edge, origin, framing, method, ends):
+    """HTTP/1.0 has no chunks: without a length the end of the connection is the only end."""
+    origin.page("/a", b"hello", framing=framing)
+    with edge.h1() as c:
+        c.send(f"{method} /a HTTP/1.0\r\nHost: www.test\r\nConnection: keep-alive\r\n\r\n")
+        r = c.read(method)
+        assert (r.status, r.complete, r.body) == (200, True, b"" if method == "HEAD" else b"hello")
+        assert r.field("connection") == ("close" if ends else "keep-alive")
+        assert r.field("transfer-encoding") is None
+        if not ends:
+            assert c.request("/a").complete
+
+
 def test_the_access_log_tells_the_verdict_and_keeps_secrets(edge, page):
     page.cache_control = "s-maxage=60"  # shared in spite of Authorization
     edge.fill("/a.txt?token=hunter2&x=1", fields=[("Cookie", "c=hunter3"), ("Authorization", "Bearer hunter4")])

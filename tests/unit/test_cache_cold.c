@@ -110,6 +110,31 @@ static void test_no_callback_after_cancel(void **state)
     assert_false(first.is_there);
 }
 
+/* Its loop ends with it, and the threads go on for others. */
+static void test_nothing_is_told_to_a_worker_that_has_left(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+    struct got got = {0};
+
+    ask(w, 0, &a, "GET", "/big", "");
+    for (int i = 0; i < 300; i++) {
+        struct cold_read *r = cold_start(w->cache->cold, w->reactor[0], a.x->lookup.hit.objid, 0,
+                                         65512, on_read, &got);
+
+        assert_non_null(r);
+        cold_cancel(r);
+    }
+    asker_release(&a);
+    cache_worker_free(w->worker[0]);
+    w->worker[0] = NULL;
+    fake_reactor_drain(w->reactor[0]); /* the last turn */
+    cache_free(w->cache);              /* the threads have ended */
+    w->cache = NULL;
+    assert_int_equal(fake_reactor_drain(w->reactor[0]), 0);
+    assert_false(got.is_there);
+}
+
 static void test_a_cold_body_is_pushed(void **state)
 {
     struct world *w = *state;
@@ -146,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD(test_a_read_brings_its_bytes),
         WORLD(test_no_callback_after_cancel),
+        WORLD(test_nothing_is_told_to_a_worker_that_has_left),
         WORLD(test_a_cold_body_is_pushed),
     };
 

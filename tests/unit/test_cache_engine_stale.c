@@ -418,6 +418,37 @@ static void test_401_leaves_the_entry_alone(void **state)
     asker_release(&a);
 }
 
+/* The origin was asked about two tags: what the client has is current, what is stored is not. */
+static void test_a_304_to_two_tags_that_names_none_is_asked_again(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b;
+
+    world_put(w, "/a", "", 200, STALE "etag: \"1\"\n", "old");
+    ask(w, 0, &a, "GET", "/a", "if-none-match: \"2\"\n");
+    world_drain(w);
+    fake_fetch_answer(world_last(w, 0), 304, "cache-control: max-age=60\n", "");
+    world_drain(w);
+    assert_int_equal(world_requests(w), 3);
+    assert_null(fake_fetch_field(world_last(w, 0), "if-none-match"));
+    ask(w, 1, &b, "GET", "/a", "");
+    fake_fetch_answer(world_last(w, 0), 200, "cache-control: max-age=60\netag: \"2\"\n", "new");
+    world_settle(w);
+    asker_got(&a, 304, "");
+    asker_got(&b, 200, "new");
+    asker_release(&a);
+    asker_release(&b);
+
+    world_put(w, "/b", "", 200, STALE "etag: \"1\"\n", "same"); /* asked about that alone */
+    ask(w, 0, &a, "GET", "/b", "if-none-match: \"1\"\n");
+    world_drain(w);
+    fake_fetch_answer(world_last(w, 0), 304, "cache-control: max-age=60\n", "");
+    world_settle(w);
+    asker_got(&a, 304, "");
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 5);
+}
+
 #define WORLD(f) cmocka_unit_test_setup_teardown(f, up, down)
 
 int main(void)
@@ -439,6 +470,7 @@ int main(void)
         WORLD(test_the_birth_of_a_validation_is_read_before_the_send),
         WORLD(test_a_soft_purge_makes_stale),
         WORLD(test_401_leaves_the_entry_alone),
+        WORLD(test_a_304_to_two_tags_that_names_none_is_asked_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
