@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <maxminddb.h>
 
 #include "base/limits.h"
+#include "base/list.h"
 #include "base/metrics.h"
 
 enum {
@@ -24,11 +26,29 @@ enum {
     BITS_MAX = 128,
 };
 
+/* Which file, and which content of it. */
+struct identity {
+    dev_t device;
+    ino_t inode;
+    off_t bytes;
+    struct timespec changed;
+};
+
 struct geo {
     uint64_t serial;
     size_t count;
     MMDB_s db[GEO_FILES_MAX];
+    struct identity file[GEO_FILES_MAX]; /* of which it is a copy */
+
+    /* Under `open_lock`. */
+    unsigned refs;
+    struct geo *next, *prev;
 };
+
+/* What is open: a reload that brings the same files takes what is there, since connections and
+ * requests may keep old configurations alive for hours. */
+static pthread_mutex_t open_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct geo *open_ones;
 
 /* ---- one record ---- */
 
@@ -153,14 +173,29 @@ static int open_file(const char *file)
     return fd;
 }
 
+static struct identity identity_of(const struct stat *st)
+{
+    return (struct identity){st->st_dev, st->st_ino, st->st_size, st->st_ctim};
+}
+
+static bool is_same(const struct identity *a, const struct identity *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->bytes == b->bytes &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
 /* A sealed copy in memory; -1: errno says why. */
-static int copy_file(const char *file)
+static int copy_file(const char *file, struct identity *out)
 {
     int from = open_file(file), to = -1, saved;
     char *room = malloc(COPY_BYTES);
+    struct stat st = {0};
     ssize_t n = -1;
     off_t all = 0;
 
+    /* as it was before: what is written while it is read makes it another one */
+    if (from >= 0 && fstat(from, &st) == 0)
+        *out = identity_of(&st);
     if (from >= 0 && room != NULL)
         to = memfd_create("geo", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     while (to >= 0 && all <= LIMIT_GEO_FILE_BYTES && (n = read(from, room, COPY_BYTES)) > 0) {
@@ -251,7 +286,7 @@ static enum err open_one(struct geo *g, const char *file, struct buf *why)
     MMDB_s *db = &g->db[g->count];
     struct probe p = {.db = db};
     char path[64];
-    int fd = copy_file(file), rc;
+    int fd = copy_file(file, &g->file[g->count]), rc;
 
     if (fd < 0) {
         buf_addf(why, "%s: cannot be read: %s", file, strerror(errno));
@@ -276,29 +311,87 @@ static enum err open_one(struct geo *g, const char *file, struct buf *why)
     return p.is_damaged || !p.has_place ? ERR_INVALID : ERR_OK;
 }
 
+/* Under the lock: what was opened of these very files, as they are now.  NULL: nothing. */
+static struct geo *find_open(const char *const *files, size_t count)
+{
+    struct identity now[GEO_FILES_MAX];
+    struct stat st;
+
+    for (size_t i = 0; i < count; i++) {
+        if (stat(files[i], &st) != 0)
+            return NULL;
+        now[i] = identity_of(&st);
+    }
+    for (struct geo *g = open_ones; g != NULL; g = g->next) {
+        bool same = g->count == count;
+
+        for (size_t i = 0; same && i < count; i++)
+            same = is_same(&now[i], &g->file[i]);
+        if (same)
+            return g;
+    }
+    return NULL;
+}
+
+static struct geo *take_open(const char *const *files, size_t count)
+{
+    struct geo *g;
+
+    pthread_mutex_lock(&open_lock);
+    g = find_open(files, count);
+    if (g != NULL)
+        g->refs++;
+    pthread_mutex_unlock(&open_lock);
+    return g;
+}
+
+static void release(struct geo *g)
+{
+    for (size_t i = 0; i < g->count; i++)
+        MMDB_close(&g->db[i]);
+    free(g);
+}
+
 enum err geo_open(const char *const *files, size_t count, struct geo **out, struct buf *why)
 {
     static _Atomic uint64_t last;
-    struct geo *g = calloc(1, sizeof(*g));
+    struct geo *g;
     enum err e = ERR_OK;
 
+    if (count > GEO_FILES_MAX)
+        count = GEO_FILES_MAX;
+    *out = take_open(files, count);
+    if (*out != NULL)
+        return ERR_OK;
+    g = calloc(1, sizeof(*g));
     if (g == NULL)
         return ERR_NOMEM;
+    g->refs = 1;
     g->serial = 1 + atomic_fetch_add_explicit(&last, 1, memory_order_relaxed);
-    for (size_t i = 0; e == ERR_OK && i < count && i < GEO_FILES_MAX; i++)
+    for (size_t i = 0; e == ERR_OK && i < count; i++)
         e = open_one(g, files[i], why);
-    if (e == ERR_OK)
-        *out = g;
-    else
-        geo_close(g);
-    return e;
+    if (e != ERR_OK) {
+        release(g);
+        return e;
+    }
+    pthread_mutex_lock(&open_lock);
+    LIST_PUSH(open_ones, g);
+    pthread_mutex_unlock(&open_lock);
+    *out = g;
+    return ERR_OK;
 }
 
 void geo_close(struct geo *g)
 {
+    bool is_last;
+
     if (g == NULL)
         return;
-    for (size_t i = 0; i < g->count; i++)
-        MMDB_close(&g->db[i]);
-    free(g);
+    pthread_mutex_lock(&open_lock);
+    is_last = --g->refs == 0;
+    if (is_last)
+        LIST_REMOVE(open_ones, g);
+    pthread_mutex_unlock(&open_lock);
+    if (is_last)
+        release(g);
 }

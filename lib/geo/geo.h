@@ -8,7 +8,8 @@
  * security boundary.
  *
  * geo_open() copies the files into memory of its own (memfd): what happens to a file afterwards,
- * truncation included, touches nobody.  A reload opens anew and drops the old one.
+ * truncation included, touches nobody.  Files that have not changed are open once, however many
+ * have opened them.
  */
 #ifndef GEO_GEO_H
 #define GEO_GEO_H
@@ -43,9 +44,9 @@ struct geo;
  */
 NODISCARD enum err geo_open(const char *const *files, size_t count, struct geo **out,
                             struct buf *why);
-void geo_close(struct geo *g); /* NULL is fine; no look-up may be running */
+void geo_close(struct geo *g); /* one for each open; NULL is fine; no look-up may be running */
 
-/* Never the same for two of a process, never 0: who keeps a place keeps this beside it. */
+/* The same only where the files are, never 0: who keeps a place keeps this beside it. */
 uint64_t geo_serial(const struct geo *g);
 
 /*

@@ -134,14 +134,32 @@ static void test_the_second_file_answers_where_the_first_is_silent(void **state)
     geo_close(g);
 }
 
-static void test_every_opening_has_a_serial_of_its_own(void **state)
+/* Ten reloads under an event stream held ten copies of the same file. */
+static void test_a_file_is_in_memory_once_until_it_changes(void **state)
 {
-    struct geo *a = open_files(geo_nested, NULL), *b = open_files(geo_nested, NULL);
+    struct geo *a, *b, *c, *d;
+    char other[200];
 
     (void)state;
-    assert_true(geo_serial(a) != 0 && geo_serial(b) != 0 && geo_serial(a) != geo_serial(b));
+    snprintf(other, sizeof(other), "%s.new", geo_bad);
+    assert_int_equal(geo_build(geo_bad, ""), 0);
+    a = open_files(geo_bad, NULL);
+    b = open_files(geo_bad, NULL);
+    assert_true(a == b && geo_serial(a) != 0);
+    c = open_files(geo_bad, geo_nested); /* not the same, though the first file is */
+    assert_true(c != a && geo_serial(c) != geo_serial(a));
     geo_close(a);
+    check_place(b, "127.1.2.3", "DE", 50.1109, 8.6821);
+    assert_int_equal(geo_build(other, ""), 0);
+    assert_int_equal(rename(other, geo_bad), 0);
+    d = open_files(geo_bad, NULL);
+    assert_true(d != b && geo_serial(d) != geo_serial(b));
     geo_close(b);
+    geo_close(c);
+    geo_close(d);
+    a = open_files(geo_bad, NULL); /* nobody has it any more */
+    check_place(a, "127.1.2.3", "DE", 50.1109, 8.6821);
+    geo_close(a);
 }
 
 static void test_a_file_that_is_cut_later_harms_nobody(void **state)
@@ -282,7 +300,7 @@ int main(void)
         cmocka_unit_test(test_ipv4_in_ipv6_form_is_ipv4),
         cmocka_unit_test(test_what_is_no_address_is_nowhere),
         cmocka_unit_test(test_the_second_file_answers_where_the_first_is_silent),
-        cmocka_unit_test(test_every_opening_has_a_serial_of_its_own),
+        cmocka_unit_test(test_a_file_is_in_memory_once_until_it_changes),
         cmocka_unit_test(test_a_file_that_is_cut_later_harms_nobody),
         cmocka_unit_test(test_what_is_no_database_is_refused),
         cmocka_unit_test(test_a_database_without_places_is_refused),
