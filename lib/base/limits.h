@@ -48,6 +48,10 @@
 #define LIMIT_HANDSHAKE_MS        10000
 #define LIMIT_DRAIN_MS            30000
 
+/* What malloc keeps of what was freed: looked at so often, and given back when it is so much. */
+#define LIMIT_MEMORY_LOOK_MS      60000
+#define LIMIT_MEMORY_KEPT_BYTES   (64ull * MIB)
+
 /* Tunnels (WebSocket). */
 #define LIMIT_TUNNEL_BYTES        65536u /* on their way through one, in each direction */
 #define LIMIT_TUNNEL_READ_BYTES   (256 * 1024) /* of the kernel for a client, and so of one read: less, and a fast one is slow */

@@ -195,6 +195,10 @@ static void on_left(void *request, bool entirely, int64_t half_closed_ms)
         response_cut(r);
         return;
     }
+    /* nobody waits for it any more: an answer of the cache would be a second one */
+    if (r->exchange != NULL)
+        cache_end(r->exchange);
+    r->exchange = NULL;
     r->req->http1_is_persistent = 0;
     /* a write that fails is how libh2o learns of it; 499 is for the log, as other
      * servers have it

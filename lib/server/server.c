@@ -27,6 +27,7 @@
 #include "server/journal.h"
 #include "server/kin.h"
 #include "server/listener.h"
+#include "server/memory.h"
 #include "server/notify.h"
 #include "server/peer.h"
 #include "server/tls.h"
@@ -71,6 +72,7 @@ struct server {
     struct conn_quota quota;
     struct snapshot *snapshot; /* a reference; the current one, main thread only */
     struct notify notify;      /* main thread */
+    struct memory memory;      /* main thread */
 
     /* Any thread. */
     _Atomic bool is_draining, is_stuck, is_lagging;
@@ -669,6 +671,27 @@ static void watch_workers(struct server *s)
     atomic_store_explicit(&s->is_stuck, is_stuck, memory_order_relaxed);
 }
 
+static void count_open(const struct server *s, unsigned *connections, unsigned *requests)
+{
+    *connections = *requests = 0;
+    for (unsigned i = 0; i < s->workers_started; i++) {
+        *connections += atomic_load_explicit(&s->workers[i].conns_count, memory_order_relaxed);
+        *requests += atomic_load_explicit(&s->workers[i].requests_open, memory_order_relaxed);
+    }
+}
+
+static void give_back_memory(struct server *s)
+{
+    int64_t now_ms = clock_mono_ms();
+    unsigned connections, requests;
+
+    if (!memory_is_due(&s->memory, now_ms))
+        return;
+    count_open(s, &connections, &requests);
+    if (requests == 0)
+        (void)memory_look(&s->memory, now_ms);
+}
+
 static void serve(struct server *s)
 {
     for (;;) {
@@ -682,15 +705,7 @@ static void serve(struct server *s)
             log_error("the log files cannot be opened anew: %s; the old ones stay in use",
                       strerror(errno));
         watch_workers(s);
-    }
-}
-
-static void count_open(const struct server *s, unsigned *connections, unsigned *requests)
-{
-    *connections = *requests = 0;
-    for (unsigned i = 0; i < s->workers_started; i++) {
-        *connections += atomic_load_explicit(&s->workers[i].conns_count, memory_order_relaxed);
-        *requests += atomic_load_explicit(&s->workers[i].requests_open, memory_order_relaxed);
+        give_back_memory(s);
     }
 }
 

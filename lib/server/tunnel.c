@@ -333,7 +333,9 @@ bool tunnel_take(struct tunnel *t, struct upstream_fetch *f, const struct upstre
     struct server_request *r = t->request;
 
     CHECK(t->state == TUNNEL_ASKED);
-    if (r == NULL || !websocket_is_accepted(&h->fields, (struct slice){t->key, sizeof(t->key)}))
+    /* is_sent: its client has just been found to have left */
+    if (r == NULL || r->is_sent ||
+        !websocket_is_accepted(&h->fields, (struct slice){t->key, sizeof(t->key)}))
         return false;
     if (!keep_line(t, r))
         return false;

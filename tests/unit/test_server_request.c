@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "cache/cache.h"
+#include "server/request.h"
 
 /* ---- the cache ---- */
 
@@ -32,6 +33,26 @@ static const struct role role = {.name = "edge", .faces_public = true, .strips_t
 static char node[] = "unit";
 
 enum { BIG_BYTES = 3 << 20, PIECES = 5 };
+
+/* The exchange of /late: it is answered as soon as its client has been found to have left. */
+static struct {
+    struct reactor_message message;
+    struct cache_exchange *x; /* NULL: it has ended */
+} late;
+
+static void on_turn(struct reactor_message *m)
+{
+    struct cache_exchange *x = late.x;
+
+    if (x == NULL)
+        return;
+    if (((struct server_request *)x->user)->is_sent)
+        x->client->answer(
+            x->user,
+            &(struct cache_answer){.status = 200, .fields = &x->fields, .age_s = -1, .date_s = -1});
+    else
+        reactor_post(world.worker.reactor, m); /* in the next turn, before sockets are looked at */
+}
 
 static bool path_is(const struct cache_exchange *x, const char *path)
 {
@@ -77,6 +98,12 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
     a.has_body = true;
     if (path_is(x, "/hold"))
         return x;
+    if (path_is(x, "/late")) {
+        late.message.run = on_turn;
+        late.x = x;
+        reactor_post(world.worker.reactor, &late.message);
+        return x;
+    }
     if (path_is(x, "/pulled")) {
         add(x, "surrogate-key", "secret");
         add(x, "cache-tag", "secret");
@@ -151,6 +178,7 @@ void cache_explain_request(struct cache_worker *w, const struct cache_request *r
 void cache_end(struct cache_exchange *x)
 {
     reactor_timer_stop(world.worker.reactor, &x->timer);
+    late.x = late.x == x ? NULL : late.x;
     atomic_fetch_add(&seen.ended, 1);
 }
 
@@ -597,6 +625,14 @@ static void test_who_leaves_before_the_answer_is_noticed_too(void **state)
     end();
 }
 
+static void test_an_answer_for_who_has_just_left_is_none(void **state)
+{
+    (void)state;
+    start();
+    wait_for_end("/late", 9000);
+    end();
+}
+
 static void test_waiting_requests_do_not_hold_up_the_end(void **state)
 {
     int fd;
@@ -741,6 +777,7 @@ int main(void)
         TEST(test_the_head_of_a_stream_comes_before_its_first_byte),
         TEST(test_a_stream_ends_soon_after_its_client_has_left),
         TEST(test_who_leaves_before_the_answer_is_noticed_too),
+        TEST(test_an_answer_for_who_has_just_left_is_none),
         TEST(test_waiting_requests_do_not_hold_up_the_end),
         TEST(test_a_line_of_the_log_tells_nothing_it_should_not),
         TEST(test_streams_of_http2_get_the_same_answers),
