@@ -138,7 +138,7 @@ static void test_the_second_file_answers_where_the_first_is_silent(void **state)
 static void test_a_file_is_in_memory_once_until_it_changes(void **state)
 {
     struct geo *a, *b, *c, *d;
-    char other[200];
+    char other[120];
 
     (void)state;
     snprintf(other, sizeof(other), "%s.new", geo_bad);
