@@ -266,15 +266,36 @@ static void refuse_pending(struct store *s, enum err e)
 
 /* LMDB says EIO of a write that came out short, which is what the last one before a full disk does.
  */
-static const char *reason(const struct store *s, enum err e, int why)
+static bool is_disk_full(const struct store *s, int why)
 {
     struct statvfs fs;
 
+    return why == ENOSPC || why == EDQUOT ||
+           (why == EIO && statvfs(s->dir, &fs) == 0 && fs.f_bavail * fs.f_frsize < FULL_DISK_BYTES);
+}
+
+static const char *reason(const struct store *s, enum err e, int why)
+{
     if (e != ERR_IO)
         return err_name(e);
-    if (why == EIO && statvfs(s->dir, &fs) == 0 && fs.f_bavail * fs.f_frsize < FULL_DISK_BYTES)
-        why = ENOSPC;
-    return why == ENOSPC ? "the disk is full" : strerror(why);
+    return is_disk_full(s, why) ? "the disk is full" : strerror(why);
+}
+
+/*
+ * The disk holds no more than what is in the store now.  From here on less is kept, so that what
+ * comes takes the place of the oldest: else nothing would ever be stored again.  In steps that find
+ * the few pages that they need in a file that cannot grow.
+ */
+static void fit_disk(struct store *s)
+{
+    uint64_t used = atomic_load_explicit(&s->used_bytes, memory_order_relaxed);
+    uint64_t less = used / 100 * (100 - PRESSED_PERCENT);
+
+    s->calm = 0;
+    s->is_scattered = true;
+    s->batch_now = BATCH_LEAST;
+    if (less < s->limit_bytes)
+        s->limit_bytes = less;
 }
 
 static void stop_writing(struct store *s, enum err e)
@@ -286,6 +307,8 @@ static void stop_writing(struct store *s, enum err e)
         log_error("store: %s: cannot write: %s: objects are served without being stored; trying "
                   "again every second",
                   s->dir, reason(s, e, why));
+    if (e == ERR_IO && is_disk_full(s, why))
+        fit_disk(s);
     if (e == ERR_CORRUPT)
         store__mark_damaged(s->dir); /* the next start begins anew */
     s->probe_at_ms = clock_mono_ms() + HOUSEKEEP_MS;

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testenv.edge import SANITIZED, NotStarted
-from testenv.wait import seconds
+from testenv.wait import seconds, until
 
 
 def body_of(i, size=10_000):
@@ -156,6 +156,29 @@ def test_a_full_disk_costs_storing_and_nothing_else(make_edge, origin):
     assert (r.status, r.body) == (200, b"first")
     assert edge.admin("GET", "/healthz")[0] == 200
     assert complaint in edge.said()
+
+
+def test_on_a_full_disk_the_oldest_make_room(make_edge, origin):
+    """The store may be larger than the disk: what comes last is stored all the same."""
+    edge = make_edge(origin, start=False)
+    if small_disk(edge, 24) == "cannot write":
+        pytest.skip("a disk that is full is a file system of its own, and we may not mount one")
+    edge.start()
+    hits = []
+    for i in range(60):
+        origin.page(f"/o{i}", body_of(i, 1_000_000), cache_control="max-age=600")
+        assert edge.get(f"/o{i}").body == body_of(i, 1_000_000)
+        edge.wait_idle()
+        r = edge.get(f"/o{i}")
+        assert r.body == body_of(i, 1_000_000)
+        hits.append(r.is_hit)
+        if not r.is_hit:  # the writer tries again once a second
+            until(lambda: edge.status()["store"]["writable"], "the store to be written again")
+            edge.wait_idle()
+    assert edge.metric("selvage_store_errors_total") >= 1
+    assert sum(hits[:15]) == 15
+    assert sum(hits[30:]) >= 25
+    assert edge.said().count("the disk is full") <= 5
 
 
 def test_the_start_reads_as_much_with_many_objects_as_with_few(make_edge, origin):
