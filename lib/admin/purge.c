@@ -8,10 +8,11 @@
 #include "base/log.h"
 
 /*
- * A body of 1 MiB becomes at most three times that in normal form (each byte %XX), the scopes
- * beside it, and what blocks of the arena leave unused.
+ * A body of 1 MiB becomes at most three times that in normal form (each byte %XX), twice, where the
+ * sites know it by another name, with what it takes to make those, the scopes beside it, and what
+ * blocks of the arena leave unused.
  */
-enum { ARENA_BYTES_MAX = 8 << 20, WHY_BYTES_MAX = 1024, LINE_BYTES = 1800 };
+enum { ARENA_BYTES_MAX = 24 << 20, WHY_BYTES_MAX = 1024, LINE_BYTES = 1800 };
 
 static const char *token_name(const struct admin_call *c)
 {
@@ -74,6 +75,85 @@ static bool is_allowed(struct admin_call *c, const struct purge_body *body)
     return false;
 }
 
+static void refuse_for_memory(struct admin_call *c)
+{
+    admin__refuse(c, 413, "the scopes take too much memory; send them in several requests");
+}
+
+/* ---- by what other names it is kept ---- */
+
+/* Where the regions of a site share one copy it lies under the first of the hosts (server/region).
+ */
+static struct slice kept_host(const struct admin *a, const struct site *s, struct slice host)
+{
+    const struct config_site *c = &a->config->sites[s - a->site_list];
+
+    for (size_t i = 0; c->geo == CONFIG_GEO_REDIRECT && i < a->config->regions_count; i++) {
+        struct slice name = slice_of(a->config->regions[i].hostname);
+
+        if (slice_eq(slice_head(name, slice_index(name, ':')), host))
+            return slice_of(c->hosts.item[0]);
+    }
+    return host;
+}
+
+/*
+ * The scope as the site it belongs to keeps it, in the arena; as it is when there is no such site.
+ * text.p == NULL: no room.
+ */
+static struct purge_scope as_kept(const struct admin *a, const struct purge_scope *s,
+                                  struct slice target, struct arena *arena)
+{
+    struct purge_scope kept = *s;
+    struct slice named, host, rest;
+    const struct site *site;
+    char *p;
+
+    if (!host_of(s, &named) || a->sites == NULL || (site = sites_find(a->sites, named)) == NULL)
+        return kept;
+    host = kept_host(a, site, named);
+    if (s->kind == PURGE_URL) {
+        kept.text = site_purge_url(site, host, target, arena);
+        return kept;
+    }
+    rest = slice_from(s->text, named.n);
+    p = arena_alloc(arena, host.n + rest.n);
+    if (p != NULL) {
+        memcpy(p, host.p, host.n);
+        memcpy(p + host.n, rest.p == NULL ? "" : rest.p, rest.n);
+    }
+    kept.text = (struct slice){p, host.n + rest.n};
+    return kept;
+}
+
+/*
+ * What a person names is what a browser shows: with parameters that the site drops, in another
+ * order than it sorts them, under the name of a region.  Both are purged: a node may have older
+ * copies, or another sites file.
+ */
+static enum err add_kept(const struct admin *a, struct purge_body *body, struct arena *arena)
+{
+    struct purge_scope *all = arena_alloc(arena, 2 * body->count * sizeof(*all));
+    size_t count = body->count;
+
+    if (all == NULL)
+        return ERR_LIMIT;
+    memcpy(all, body->scopes, count * sizeof(*all));
+    for (size_t i = 0; i < body->count; i++) {
+        struct purge_scope kept = as_kept(a, &body->scopes[i], body->targets[i], arena);
+
+        if (kept.kind != PURGE_ALL && kept.text.p == NULL)
+            return ERR_LIMIT;
+        if (!slice_eq(kept.text, body->scopes[i].text))
+            all[count++] = kept;
+    }
+    body->scopes = all;
+    body->count = count;
+    return ERR_OK;
+}
+
+/* ---- the answer ---- */
+
 static void write_audit(const struct admin_call *c, bool soft, uint64_t position, struct buf *line)
 {
     log_info("purge by token %s up to %u-%llu%s: %.*s", token_name(c), position_epoch(position),
@@ -102,11 +182,23 @@ static void audit(const struct admin_call *c, const struct purge_body *body, uin
     buf_release(&line);
 }
 
-static void answer(struct admin_call *c, const struct purge_body *body)
+static void answer(struct admin_call *c, struct purge_body *body, struct arena *arena)
 {
     uint64_t position = 0;
-    enum err e;
+    size_t asked = body->count;
+    enum err e = add_kept(c->admin, body, arena);
 
+    if (e == ERR_OK && body->count > PURGE_SCOPES_MAX) {
+        admin__refuse(c, 400,
+                      "these are %zu scopes with those under which the sites keep them (query, "
+                      "regions), and one request may have %d; send them in two",
+                      body->count, PURGE_SCOPES_MAX);
+        return;
+    }
+    if (e != ERR_OK) {
+        refuse_for_memory(c);
+        return;
+    }
     errno = 0;
     e = purge_append(c->admin->opt.purge, body->scopes, body->count, body->soft, body->id,
                      &position);
@@ -115,7 +207,7 @@ static void answer(struct admin_call *c, const struct purge_body *body)
         c->response->content_type = "application/json";
         buf_addf(&c->response->body,
                  "{\"position\":{\"epoch\":%u,\"n\":%llu},\"scopes\":%zu,\"soft\":%s}\n",
-                 position_epoch(position), (unsigned long long)position_n(position), body->count,
+                 position_epoch(position), (unsigned long long)position_n(position), asked,
                  body->soft ? "true" : "false");
         return;
     }
@@ -162,9 +254,9 @@ void admin__purge(struct admin_call *c)
     if (e == ERR_INVALID)
         admin__refuse(c, 400, "%.*s", (int)why.n, why.n == 0 ? "" : why.p);
     else if (e != ERR_OK)
-        admin__refuse(c, 413, "the scopes take too much memory; send them in several requests");
+        refuse_for_memory(c);
     else if (is_allowed(c, &body))
-        answer(c, &body);
+        answer(c, &body, &arena);
     buf_release(&why);
     arena_release(&arena);
 }

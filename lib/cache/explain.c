@@ -70,7 +70,7 @@ static bool on_row(void *user, const struct store_row *row)
 /* A purged object is not found; its row may still lie there.  True: said. */
 static bool say_purged(struct question *q, struct slice host, struct slice target)
 {
-    struct search s = {.q = q, .purge_url = site_purge_url(host, target, &q->arena)};
+    struct search s = {.q = q, .purge_url = site_purge_url(q->site, host, target, &q->arena)};
 
     if (!q->may_walk)
         return false;

@@ -157,7 +157,7 @@ static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, s
     if (e == ERR_OK && !copy(&f->arena, &f->key))
         e = ERR_LIMIT;
     if (e == ERR_OK) {
-        f->purge_url = site_purge_url(f->lookup.host, f->lookup.target, &f->arena);
+        f->purge_url = site_purge_url(f->rq.site, f->lookup.host, f->lookup.target, &f->arena);
         e = f->purge_url.p == NULL ? ERR_LIMIT : ERR_OK;
     }
     if (e != ERR_OK) {

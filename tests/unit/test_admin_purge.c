@@ -62,6 +62,33 @@ static void test_a_body_that_is_wrong_purges_nothing(void **state)
     assert_int_equal(purge_head(world.purge), BASE);
 }
 
+/* As a browser shows it, and as the site keeps it: one purge, of both. */
+static void test_a_url_is_purged_as_the_site_keeps_it(void **state)
+{
+    struct config_site *two = &world_sites[1], before = *two;
+    char body[65536] = "{\"scopes\":[";
+    size_t n = strlen(body);
+
+    (void)state;
+    two->query_sort = two->query_drop_tracking = true;
+    world_configure(0);
+    assert_int_equal(
+        purge_with(NULL, "{\"scopes\":[{\"url\":\"https://two.example/a?c=1&utm_id=7&%62=2\"}]}"),
+        200);
+    world_must_say_all("{\"position\":{\"epoch\":1,\"n\":2},\"scopes\":1,\"soft\":false}\n");
+    assert_int_equal(judge("two.example/a?b=2&c=1", BASE), PURGE_DEAD);
+    assert_int_equal(judge("two.example/a?c=1&utm_id=7&b=2", BASE), PURGE_DEAD);
+    assert_int_equal(judge("two.example/a", BASE), PURGE_USABLE);
+    for (int i = 0; i < 600; i++)
+        n +=
+            (size_t)sprintf(body + n, "%s{\"url\":\"two.example/b?y&x=%d\"}", i == 0 ? "" : ",", i);
+    strcpy(body + n, "]}");
+    assert_int_equal(purge_with(NULL, body), 400);
+    assert_true(world_says("these are 1200 scopes"));
+    assert_int_equal(position_n(purge_head(world.purge)), 2);
+    *two = before;
+}
+
 static void test_whole_hosts_and_everything_want_the_kind_wide(void **state)
 {
     static const char *const wide[] = {
@@ -201,6 +228,7 @@ int main(void)
         IN_WORLD(test_soft_is_soft),
         IN_WORLD(test_a_request_sent_twice_gets_the_first_answer),
         IN_WORLD(test_a_body_that_is_wrong_purges_nothing),
+        IN_WORLD(test_a_url_is_purged_as_the_site_keeps_it),
         IN_WORLD(test_whole_hosts_and_everything_want_the_kind_wide),
         IN_WORLD(test_a_token_for_some_sites_reaches_no_others),
         IN_WORLD(test_a_token_has_a_burst_and_then_ten_purges_a_second),
