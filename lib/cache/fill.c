@@ -102,6 +102,7 @@ static enum err copy_lookup(struct fill *f, const struct lookup *l)
     f->lookup = *l;
     f->lookup.hit.pinned = false;
     f->lookup.hit.head = f->lookup.hit.inline_body = (struct slice){0};
+    f->lookup.purged = (struct store_stamp){0};
     if (!copy(&f->arena, &f->lookup.text) || !copy(&f->arena, &f->lookup.target) ||
         !copy(&f->arena, &f->lookup.host))
         return ERR_LIMIT;
