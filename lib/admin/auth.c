@@ -252,17 +252,19 @@ bool admin__take_purge(struct admin_call *c, unsigned *retry_after_s)
     return true;
 }
 
-bool admin__take_all(struct admin_call *c, unsigned *retry_after_s)
+bool admin__may_take_all(const struct admin_call *c, unsigned *retry_after_s)
 {
-    struct admin_token *t = c->who.token;
+    const struct admin_token *t = c->who.token;
     int64_t now_ms = c->admin->now_ms();
 
-    if (t == NULL)
+    if (t == NULL || now_ms >= t->all_after_ms)
         return true;
-    if (now_ms < t->all_after_ms) {
-        *retry_after_s = (unsigned)((t->all_after_ms - now_ms + MILLI - 1) / MILLI);
-        return false;
-    }
-    t->all_after_ms = now_ms + ADMIN_WIDE_EVERY_MS;
-    return true;
+    *retry_after_s = (unsigned)((t->all_after_ms - now_ms + MILLI - 1) / MILLI);
+    return false;
+}
+
+void admin__take_all(struct admin_call *c)
+{
+    if (c->who.token != NULL)
+        c->who.token->all_after_ms = c->admin->now_ms() + ADMIN_WIDE_EVERY_MS;
 }

@@ -61,18 +61,21 @@ static bool may_purge(struct admin_call *c, const struct purge_scope *s)
 
 static bool is_allowed(struct admin_call *c, const struct purge_body *body)
 {
-    bool has_all = false;
-    unsigned *retry = &c->response->retry_after_s;
-
-    for (size_t i = 0; i < body->count; i++) {
+    for (size_t i = 0; i < body->count; i++)
         if (!may_purge(c, &body->scopes[i]))
             return false;
+    return true;
+}
+
+/* Who asks again for what he has had, or did not get it, has not had it twice. */
+static bool takes_all(const struct admin_call *c, const struct purge_body *body)
+{
+    bool has_all = false;
+
+    for (size_t i = 0; i < body->count; i++)
         has_all = has_all || body->scopes[i].kind == PURGE_ALL;
-    }
-    if (!has_all || admin__take_all(c, retry))
-        return true;
-    admin__refuse(c, 429, "a token may purge everything once a minute; try again in %u s", *retry);
-    return false;
+    return has_all &&
+           !purge_is_repeated(c->admin->opt.purge, body->scopes, body->count, body->soft, body->id);
 }
 
 static void refuse_for_memory(struct admin_call *c)
@@ -184,8 +187,10 @@ static void audit(const struct admin_call *c, const struct purge_body *body, uin
 
 static void answer(struct admin_call *c, struct purge_body *body, struct arena *arena)
 {
+    unsigned *retry = &c->response->retry_after_s;
     uint64_t position = 0;
     size_t asked = body->count;
+    bool has_all;
     enum err e = add_kept(c->admin, body, arena);
 
     if (e == ERR_OK && body->count > PURGE_SCOPES_MAX) {
@@ -199,10 +204,18 @@ static void answer(struct admin_call *c, struct purge_body *body, struct arena *
         refuse_for_memory(c);
         return;
     }
+    has_all = takes_all(c, body);
+    if (has_all && !admin__may_take_all(c, retry)) {
+        admin__refuse(c, 429, "a token may purge everything once a minute; try again in %u s",
+                      *retry);
+        return;
+    }
     errno = 0;
     e = purge_append(c->admin->opt.purge, body->scopes, body->count, body->soft, body->id,
                      &position);
     if (e == ERR_OK) {
+        if (has_all)
+            admin__take_all(c);
         audit(c, body, position);
         c->response->content_type = "application/json";
         buf_addf(&c->response->body,
@@ -232,13 +245,7 @@ void admin__purge(struct admin_call *c)
     enum err e;
 
     if (purge_follows(c->admin->opt.purge)) {
-        const char *owner = config_journal_owner(c->admin->config);
-
-        admin__refuse(c, 421,
-                      "this node follows the purge journal of %s (its address for nodes): run "
-                      "selvage purge there, or with --node and the admin address of that node "
-                      "(admin.listen in its file)",
-                      owner == NULL ? "another node" : owner);
+        admin__refuse_for_owner(c, "purge");
         return;
     }
     if (!admin__take_purge(c, &c->response->retry_after_s)) {

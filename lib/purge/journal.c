@@ -465,6 +465,12 @@ enum err purge_append(struct purge *p, const struct purge_scope *scopes, size_t 
     return ERR_OK;
 }
 
+bool purge_is_repeated(const struct purge *p, const struct purge_scope *scopes, size_t count,
+                       bool soft, struct slice request_id)
+{
+    return recent_find(&p->recent, request_id, fingerprint_of(scopes, count, soft), &(uint64_t){0});
+}
+
 enum err purge__append_received(struct purge *p, const struct purge_record *records, size_t count)
 {
     struct purge_scope *scopes;

@@ -183,6 +183,13 @@ static void test_everything_can_be_purged_once_a_minute(void **state)
 static void test_a_node_that_follows_names_its_owner(void **state)
 {
     static char owner[] = "https://fra1.internal:8443";
+    static const char *const way[][2] = {
+        {"127.0.0.1:9180", "log in on fra1.internal, "},
+        {"[::1]:9180", "run it there with --node http://[::1]:9180"},
+        {"10.0.0.2:9180", "run it with --node http://10.0.0.2:9180"},
+        {"0.0.0.0:9181", "run it with --node http://fra1.internal:9181"},
+        {"[::]:9181", "run it with --node http://fra1.internal:9181"},
+    };
 
     (void)state;
     world_configure(0);
@@ -191,7 +198,30 @@ static void test_a_node_that_follows_names_its_owner(void **state)
     assert_int_equal(world_ask(NULL, "POST", "/purge", "{\"scopes\":[{\"tag\":\"t\"}]}"), 421);
     assert_true(world_says(owner));
     assert_true(world_says("admin.listen")); /* that URL takes no purges: what to do */
+    world.owner_node = "fra1";
+    for (size_t i = 0; i < sizeof(way) / sizeof(way[0]); i++) {
+        world.owner_admin = way[i][0];
+        assert_int_equal(world_ask(NULL, "POST", "/purge", "{\"scopes\":[{\"tag\":\"t\"}]}"), 421);
+        assert_true(world_says("fra1 (https://fra1.internal:8443)"));
+        assert_true(world_says(way[i][1]));
+    }
     assert_int_equal(purge_head(world.purge), position_make(1, 0));
+}
+
+/* What did not come about, or was had already, was not had twice. */
+static void test_only_what_holds_counts_as_purging_everything(void **state)
+{
+    static const char *const body = "{\"scopes\":[{\"all\":true}],\"id\":\"once\"}";
+
+    (void)state;
+    world_configure(1);
+    world.purge->clock.head_n = POSITION_N_MAX; /* no number is left: it fails */
+    assert_int_equal(purge_with("secret-of-everything", body), 503);
+    world.purge->clock.head_n = 0;
+    assert_int_equal(purge_with("secret-of-everything", body), 200);
+    assert_int_equal(purge_with("secret-of-everything", body), 200);
+    world_must_say_all("{\"position\":{\"epoch\":1,\"n\":1},\"scopes\":1,\"soft\":false}\n");
+    assert_int_equal(purge_with("secret-of-everything", "{\"scopes\":[{\"all\":true}]}"), 429);
 }
 
 static void test_members_are_for_those_who_purge(void **state)
@@ -233,6 +263,7 @@ int main(void)
         IN_WORLD(test_a_token_for_some_sites_reaches_no_others),
         IN_WORLD(test_a_token_has_a_burst_and_then_ten_purges_a_second),
         IN_WORLD(test_everything_can_be_purged_once_a_minute),
+        IN_WORLD(test_only_what_holds_counts_as_purging_everything),
         IN_WORLD(test_a_node_that_follows_names_its_owner),
         IN_WORLD(test_members_are_for_those_who_purge),
         IN_WORLD(test_a_thousand_long_urls_go_in_one_request),
