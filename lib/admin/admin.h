@@ -54,6 +54,8 @@ struct admin_backend {
     bool (*head_facts)(void *user, struct slice head, int64_t *age_s, int64_t *ttl_s, int *status);
     /* The journal's position and the nodes that follow it, as a JSON object. */
     void (*members)(void *user, struct buf *out);
+    /* Of a node that follows: the owner's name, and the address of its admin interface, as it said.  Empty: it has not been heard. */
+    void (*owner)(void *user, struct slice *node, struct slice *admin);
     /* A site has switched to another release: nodes that follow must hear of it. */
     void (*released)(void *user);
     void *user;

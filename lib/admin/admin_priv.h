@@ -57,6 +57,9 @@ struct admin_call {
 void admin__refuse(struct admin_call *c, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* 421: this node follows, and `what` (such as "purge") is its owner's to do; where, and how. */
+void admin__refuse_for_owner(struct admin_call *c, const char *what);
+
 /* ---- who may what (auth.c) ---- */
 
 /* Look at Origin, Host and Authorization.  False: refused, the answer is written. */
@@ -69,7 +72,9 @@ bool admin__may_touch_all(const struct admin_call *c); /* not restricted to site
 
 /* Take one purge from the caller's rate; false: `*retry_after_s` says when there will be one. */
 bool admin__take_purge(struct admin_call *c, unsigned *retry_after_s);
-bool admin__take_all(struct admin_call *c, unsigned *retry_after_s);
+/* The same for a purge of everything, which is taken once it holds. */
+bool admin__may_take_all(const struct admin_call *c, unsigned *retry_after_s);
+void admin__take_all(struct admin_call *c);
 
 /* ---- resources, one file each ---- */
 

@@ -20,7 +20,7 @@ static struct site_strings strings_of(const struct config_strings *s)
     return (struct site_strings){.item = (const char *const *)s->item, .count = s->count};
 }
 
-/* Of sites only names and hosts are asked for here. */
+/* Of sites only names, hosts and what they make of a query are asked for here. */
 static void set_sites(struct admin *a, const struct config *c)
 {
     struct sites *sites = NULL;
@@ -29,7 +29,12 @@ static void set_sites(struct admin *a, const struct config *c)
     for (size_t i = 0; list != NULL && i < c->sites_count; i++)
         list[i] = (struct site){.name = c->sites[i].name,
                                 .id = c->sites[i].id,
-                                .hosts = strings_of(&c->sites[i].hosts)};
+                                .hosts = strings_of(&c->sites[i].hosts),
+                                .query_keep_none = c->sites[i].query_keep == CONFIG_QUERY_KEEP_NONE,
+                                .query_drop_tracking = c->sites[i].query_drop_tracking,
+                                .query_keep_names = strings_of(&c->sites[i].query_keep_names),
+                                .query_drop_names = strings_of(&c->sites[i].query_drop_names),
+                                .query_sort = c->sites[i].query_sort};
     if (list == NULL || sites_new(list, c->sites_count, &sites) != ERR_OK) {
         sites = NULL;
         log_error("admin: no memory for the list of sites: tokens that are restricted to sites are "
@@ -247,17 +252,19 @@ bool admin__take_purge(struct admin_call *c, unsigned *retry_after_s)
     return true;
 }
 
-bool admin__take_all(struct admin_call *c, unsigned *retry_after_s)
+bool admin__may_take_all(const struct admin_call *c, unsigned *retry_after_s)
 {
-    struct admin_token *t = c->who.token;
+    const struct admin_token *t = c->who.token;
     int64_t now_ms = c->admin->now_ms();
 
-    if (t == NULL)
+    if (t == NULL || now_ms >= t->all_after_ms)
         return true;
-    if (now_ms < t->all_after_ms) {
-        *retry_after_s = (unsigned)((t->all_after_ms - now_ms + MILLI - 1) / MILLI);
-        return false;
-    }
-    t->all_after_ms = now_ms + ADMIN_WIDE_EVERY_MS;
-    return true;
+    *retry_after_s = (unsigned)((t->all_after_ms - now_ms + MILLI - 1) / MILLI);
+    return false;
+}
+
+void admin__take_all(struct admin_call *c)
+{
+    if (c->who.token != NULL)
+        c->who.token->all_after_ms = c->admin->now_ms() + ADMIN_WIDE_EVERY_MS;
 }

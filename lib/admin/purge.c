@@ -8,10 +8,11 @@
 #include "base/log.h"
 
 /*
- * A body of 1 MiB becomes at most three times that in normal form (each byte %XX), the scopes
- * beside it, and what blocks of the arena leave unused.
+ * A body of 1 MiB becomes at most three times that in normal form (each byte %XX), twice, where the
+ * sites know it by another name, with what it takes to make those, the scopes beside it, and what
+ * blocks of the arena leave unused.
  */
-enum { ARENA_BYTES_MAX = 8 << 20, WHY_BYTES_MAX = 1024, LINE_BYTES = 1800 };
+enum { ARENA_BYTES_MAX = 24 << 20, WHY_BYTES_MAX = 1024, LINE_BYTES = 1800 };
 
 static const char *token_name(const struct admin_call *c)
 {
@@ -60,19 +61,101 @@ static bool may_purge(struct admin_call *c, const struct purge_scope *s)
 
 static bool is_allowed(struct admin_call *c, const struct purge_body *body)
 {
-    bool has_all = false;
-    unsigned *retry = &c->response->retry_after_s;
-
-    for (size_t i = 0; i < body->count; i++) {
+    for (size_t i = 0; i < body->count; i++)
         if (!may_purge(c, &body->scopes[i]))
             return false;
-        has_all = has_all || body->scopes[i].kind == PURGE_ALL;
-    }
-    if (!has_all || admin__take_all(c, retry))
-        return true;
-    admin__refuse(c, 429, "a token may purge everything once a minute; try again in %u s", *retry);
-    return false;
+    return true;
 }
+
+/* Who asks again for what he has had, or did not get it, has not had it twice. */
+static bool takes_all(const struct admin_call *c, const struct purge_body *body)
+{
+    bool has_all = false;
+
+    for (size_t i = 0; i < body->count; i++)
+        has_all = has_all || body->scopes[i].kind == PURGE_ALL;
+    return has_all &&
+           !purge_is_repeated(c->admin->opt.purge, body->scopes, body->count, body->soft, body->id);
+}
+
+static void refuse_for_memory(struct admin_call *c)
+{
+    admin__refuse(c, 413, "the scopes take too much memory; send them in several requests");
+}
+
+/* ---- by what other names it is kept ---- */
+
+/* Where the regions of a site share one copy it lies under the first of the hosts (server/region).
+ */
+static struct slice kept_host(const struct admin *a, const struct site *s, struct slice host)
+{
+    const struct config_site *c = &a->config->sites[s - a->site_list];
+
+    for (size_t i = 0; c->geo == CONFIG_GEO_REDIRECT && i < a->config->regions_count; i++) {
+        struct slice name = slice_of(a->config->regions[i].hostname);
+
+        if (slice_eq(slice_head(name, slice_index(name, ':')), host))
+            return slice_of(c->hosts.item[0]);
+    }
+    return host;
+}
+
+/*
+ * The scope as the site it belongs to keeps it, in the arena; as it is when there is no such site.
+ * text.p == NULL: no room.
+ */
+static struct purge_scope as_kept(const struct admin *a, const struct purge_scope *s,
+                                  struct slice target, struct arena *arena)
+{
+    struct purge_scope kept = *s;
+    struct slice named, host, rest;
+    const struct site *site;
+    char *p;
+
+    if (!host_of(s, &named) || a->sites == NULL || (site = sites_find(a->sites, named)) == NULL)
+        return kept;
+    host = kept_host(a, site, named);
+    if (s->kind == PURGE_URL) {
+        kept.text = site_purge_url(site, host, target, arena);
+        return kept;
+    }
+    rest = slice_from(s->text, named.n);
+    p = arena_alloc(arena, host.n + rest.n);
+    if (p != NULL) {
+        memcpy(p, host.p, host.n);
+        memcpy(p + host.n, rest.p == NULL ? "" : rest.p, rest.n);
+    }
+    kept.text = (struct slice){p, host.n + rest.n};
+    return kept;
+}
+
+/*
+ * What a person names is what a browser shows: with parameters that the site drops, in another
+ * order than it sorts them, under the name of a region.  Both are purged: a node may have older
+ * copies, or another sites file.
+ */
+static enum err add_kept(const struct admin *a, struct purge_body *body, struct arena *arena)
+{
+    struct purge_scope *all = arena_alloc(arena, 2 * body->count * sizeof(*all));
+    size_t count = body->count;
+
+    if (all == NULL)
+        return ERR_LIMIT;
+    memcpy(all, body->scopes, count * sizeof(*all));
+    for (size_t i = 0; i < body->count; i++) {
+        struct purge_scope kept = as_kept(a, &body->scopes[i], body->targets[i], arena);
+
+        if (kept.kind != PURGE_ALL && kept.text.p == NULL)
+            return ERR_LIMIT;
+        if (!slice_eq(kept.text, body->scopes[i].text))
+            all[count++] = kept;
+    }
+    body->scopes = all;
+    body->count = count;
+    return ERR_OK;
+}
+
+/* ---- the answer ---- */
 
 static void write_audit(const struct admin_call *c, bool soft, uint64_t position, struct buf *line)
 {
@@ -102,20 +185,42 @@ static void audit(const struct admin_call *c, const struct purge_body *body, uin
     buf_release(&line);
 }
 
-static void answer(struct admin_call *c, const struct purge_body *body)
+static void answer(struct admin_call *c, struct purge_body *body, struct arena *arena)
 {
+    unsigned *retry = &c->response->retry_after_s;
     uint64_t position = 0;
-    enum err e;
+    size_t asked = body->count;
+    bool has_all;
+    enum err e = add_kept(c->admin, body, arena);
 
+    if (e == ERR_OK && body->count > PURGE_SCOPES_MAX) {
+        admin__refuse(c, 400,
+                      "these are %zu scopes with those under which the sites keep them (query, "
+                      "regions), and one request may have %d; send them in two",
+                      body->count, PURGE_SCOPES_MAX);
+        return;
+    }
+    if (e != ERR_OK) {
+        refuse_for_memory(c);
+        return;
+    }
+    has_all = takes_all(c, body);
+    if (has_all && !admin__may_take_all(c, retry)) {
+        admin__refuse(c, 429, "a token may purge everything once a minute; try again in %u s",
+                      *retry);
+        return;
+    }
     errno = 0;
     e = purge_append(c->admin->opt.purge, body->scopes, body->count, body->soft, body->id,
                      &position);
     if (e == ERR_OK) {
+        if (has_all)
+            admin__take_all(c);
         audit(c, body, position);
         c->response->content_type = "application/json";
         buf_addf(&c->response->body,
                  "{\"position\":{\"epoch\":%u,\"n\":%llu},\"scopes\":%zu,\"soft\":%s}\n",
-                 position_epoch(position), (unsigned long long)position_n(position), body->count,
+                 position_epoch(position), (unsigned long long)position_n(position), asked,
                  body->soft ? "true" : "false");
         return;
     }
@@ -140,13 +245,7 @@ void admin__purge(struct admin_call *c)
     enum err e;
 
     if (purge_follows(c->admin->opt.purge)) {
-        const char *owner = config_journal_owner(c->admin->config);
-
-        admin__refuse(c, 421,
-                      "this node follows the purge journal of %s (its address for nodes): run "
-                      "selvage purge there, or with --node and the admin address of that node "
-                      "(admin.listen in its file)",
-                      owner == NULL ? "another node" : owner);
+        admin__refuse_for_owner(c, "purge");
         return;
     }
     if (!admin__take_purge(c, &c->response->retry_after_s)) {
@@ -162,9 +261,9 @@ void admin__purge(struct admin_call *c)
     if (e == ERR_INVALID)
         admin__refuse(c, 400, "%.*s", (int)why.n, why.n == 0 ? "" : why.p);
     else if (e != ERR_OK)
-        admin__refuse(c, 413, "the scopes take too much memory; send them in several requests");
+        refuse_for_memory(c);
     else if (is_allowed(c, &body))
-        answer(c, &body);
+        answer(c, &body, &arena);
     buf_release(&why);
     arena_release(&arena);
 }

@@ -27,8 +27,8 @@ static enum err split_url(struct slice url, struct slice *authority, struct slic
     return ERR_OK;
 }
 
-enum err purge_body_url(struct slice url, struct arena *a, struct slice *out_host,
-                        struct slice *out_form)
+static enum err parse_url(struct slice url, struct arena *a, struct slice *out_host,
+                          struct slice *out_target, struct slice *out_form)
 {
     struct slice authority, target, host;
     struct buf form;
@@ -49,9 +49,19 @@ enum err purge_body_url(struct slice url, struct arena *a, struct slice *out_hos
         *out_form = arena_dup(a, buf_slice(&form));
     e = form.failed || out_form->p == NULL ? ERR_LIMIT : ERR_OK;
     buf_release(&form);
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
         *out_host = host;
+        *out_target = target;
+    }
     return e;
+}
+
+enum err purge_body_url(struct slice url, struct arena *a, struct slice *out_host,
+                        struct slice *out_form)
+{
+    struct slice target;
+
+    return parse_url(url, a, out_host, &target, out_form);
 }
 
 bool purge_body_is_whole_host(struct slice form)
@@ -82,15 +92,19 @@ static enum err refuse(struct buf *why, const char *what, struct slice text, con
 }
 
 static enum err read_url(struct slice text, const char *kind, struct arena *a,
-                         struct purge_scope *out, struct buf *why)
+                         struct purge_scope *out, struct slice *out_target, struct buf *why)
 {
-    struct slice host;
-    enum err e = purge_body_url(text, a, &host, &out->text);
+    struct slice host, target;
+    enum err e = parse_url(text, a, &host, &target, &out->text);
 
     if (e == ERR_INVALID)
         return refuse(
             why, kind, text,
             "is no URL; write it as https://host/path, with %XX for what a URL cannot hold");
+    if (e == ERR_OK)
+        *out_target = arena_dup(a, target); /* the JSON goes */
+    if (e == ERR_OK && out_target->p == NULL)
+        e = ERR_LIMIT;
     /* Each byte may become three; a shorter one can only have met a full arena. */
     if (e == ERR_LIMIT && text.n > PURGE_TEXT_BYTES_MAX / 3)
         return refuse(why, kind, text, "is too long; purge a prefix of it");
@@ -122,7 +136,8 @@ static enum err read_tag(struct slice text, struct arena *a, struct purge_scope 
     return out->text.p == NULL ? ERR_LIMIT : ERR_OK;
 }
 
-static enum err read_scope(json_t *item, struct arena *a, struct purge_scope *out, struct buf *why)
+static enum err read_scope(json_t *item, struct arena *a, struct purge_scope *out,
+                           struct slice *out_target, struct buf *why)
 {
     void *member =
         json_is_object(item) && json_object_size(item) == 1 ? json_object_iter(item) : NULL;
@@ -141,7 +156,7 @@ static enum err read_scope(json_t *item, struct arena *a, struct purge_scope *ou
             return read_host(text_of(value), a, out, why);
         if (k == PURGE_TAG)
             return read_tag(text_of(value), a, out, why);
-        return read_url(text_of(value), key, a, out, why);
+        return read_url(text_of(value), key, a, out, out_target, why);
     }
     buf_addf(why, "a scope must have exactly one of url, prefix, host and tag with a text, or "
                   "all with true" EXAMPLE);
@@ -158,11 +173,12 @@ static enum err read_scopes(json_t *list, struct arena *a, struct purge_body *ou
         return ERR_INVALID;
     }
     out->scopes = arena_alloc(a, count * sizeof(*out->scopes));
-    if (out->scopes == NULL)
+    out->targets = arena_zalloc(a, count * sizeof(*out->targets));
+    if (out->scopes == NULL || out->targets == NULL)
         return ERR_LIMIT;
     out->count = count;
     for (size_t i = 0; i < count && e == ERR_OK; i++)
-        e = read_scope(json_array_get(list, i), a, &out->scopes[i], why);
+        e = read_scope(json_array_get(list, i), a, &out->scopes[i], &out->targets[i], why);
     return e;
 }
 

@@ -10,6 +10,7 @@
 
 struct purge_body {
     struct purge_scope *scopes; /* in the arena, as all text */
+    struct slice *targets;      /* of each that is a URL: its path and query as they were written */
     size_t count;
     bool soft;
     struct slice id; /* empty: none */

@@ -33,16 +33,11 @@ static bool has_files(struct admin_call *c)
 /* A node that follows has what its owner publishes. */
 static bool may_change(struct admin_call *c)
 {
-    const char *owner = config_journal_owner(c->admin->config);
-
     if (!has_files(c))
         return false;
     if (!purge_follows(c->admin->opt.purge))
         return true;
-    admin__refuse(c, 421,
-                  "this node follows %s: publish at the admin address of that node, and this one "
-                  "will have it too",
-                  owner == NULL ? "another node" : owner);
+    admin__refuse_for_owner(c, "publish");
     return false;
 }
 

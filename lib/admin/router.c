@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "http/url.h"
 
 enum { SENTENCE_BYTES = 1024 };
 
@@ -53,6 +54,57 @@ void admin__refuse(struct admin_call *c, int status, const char *format, ...)
     buf_add(body, SLICE("{\"error\":\""));
     buf_add_json(body, slice_of(sentence));
     buf_add(body, SLICE("\"}\n"));
+}
+
+/* Its URL, for who sits before another machine; or nothing, where it listens for its own alone. */
+static void add_way(struct buf *out, struct slice host, struct slice admin)
+{
+    struct slice at = admin;
+    size_t colon = admin.n;
+
+    while (colon > 0 && admin.p[colon - 1] != ':')
+        colon--;
+    at.n = colon == 0 ? 0 : colon - 1;
+    if (slice_eq(at, SLICE("0.0.0.0")) || slice_eq(at, SLICE("[::]")))
+        buf_addf(out, "run it with --node http://%.*s:%.*s", (int)host.n, host.p,
+                 (int)(admin.n - colon), admin.p + colon);
+    else
+        buf_addf(out, "run it with --node http://%.*s", (int)admin.n, admin.p);
+}
+
+void admin__refuse_for_owner(struct admin_call *c, const char *what)
+{
+    const char *url = config_journal_owner(c->admin->config);
+    const struct admin_backend *b = &c->admin->opt.backend;
+    struct slice node, admin;
+    struct url_parts parts = {0};
+    char text[SENTENCE_BYTES];
+    struct buf way;
+
+    b->owner(b->user, &node, &admin);
+    if (url == NULL || url_parse_absolute(slice_of(url), &parts) != ERR_OK || admin.n == 0) {
+        admin__refuse(
+            c, 421,
+            "this node follows the purge journal of %s (its address for nodes), which has "
+            "not been heard since this one started: %s there, with --node and the "
+            "admin.listen of that node's file",
+            url == NULL ? "another node" : url, what);
+        return;
+    }
+    snprintf(text, sizeof(text), "%.*s", (int)admin.n, admin.p);
+    buf_init(&way, SENTENCE_BYTES);
+    if (admin_is_loopback(text))
+        buf_addf(
+            &way,
+            "log in on %.*s, since its admin interface is for that machine alone (%s), and run "
+            "it there with --node http://%s",
+            (int)parts.host.n, parts.host.p, text, text);
+    else
+        add_way(&way, parts.host, admin);
+    admin__refuse(
+        c, 421, "this node follows the purge journal of %.*s (%s), which is the one to %s: %.*s",
+        (int)node.n, node.n == 0 ? "" : node.p, url, what, (int)way.n, way.p == NULL ? "" : way.p);
+    buf_release(&way);
 }
 
 static bool is_allowed(const struct admin_call *c, enum need need)

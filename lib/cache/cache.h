@@ -241,7 +241,7 @@ void cache_explain(struct cache *c, struct store_reader *r, const struct site *s
                    struct slice host, struct slice target, const struct http_fields *fields,
                    struct buf *out);
 
-/* The same of a request that is about to begin, on its worker: without a walk through the store. */
+/* The same of a request that is about to begin, on its worker. */
 void cache_explain_request(struct cache_worker *w, const struct cache_request *rq, struct buf *out);
 
 /* Age and lifetime left of a stored head; false when it is none of ours. */

@@ -78,6 +78,8 @@ struct lookup {
     struct slice host;
     uint64_t variant; /* that was found, or under which to fetch */
     bool found, vary_missed;
+    bool is_purged;            /* not found: what lies there is dead */
+    struct store_stamp purged; /* of that; in the arena of the look-up */
     bool has_variants;    /* the key has a marker: what comes without Vary is one variant more */
     struct store_hit hit; /* when found; pinned as it says */
     struct head head;     /* decoded */

@@ -62,6 +62,7 @@ void request_facts_read(struct request_facts *out, struct slice method, const st
 struct stored_facts {
     bool present;
     bool vary_missed;          /* something is stored under the key, but not for such a request */
+    bool is_purged;            /* not present: what is stored is dead by a purge */
     bool soft_purged;
     bool is_unleased;          /* the purge journal is out of reach, and it was not validated since */
     bool no_cache;             /* validate each time */

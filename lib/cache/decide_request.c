@@ -110,7 +110,11 @@ static void forward(struct request_decision *out, enum request_action action, en
 static void decide_nothing_stored(const struct request_facts *rq, const struct stored_facts *stored,
                                   struct request_decision *out)
 {
-    reasons_add(&out->why, stored->vary_missed ? REASON_VARY_MISMATCH : REASON_NOT_STORED, 0);
+    reasons_add(&out->why,
+                stored->is_purged     ? REASON_PURGED
+                : stored->vary_missed ? REASON_VARY_MISMATCH
+                                      : REASON_NOT_STORED,
+                0);
     forward(out, REQUEST_FETCH, stored->vary_missed ? FWD_VARY_MISS : FWD_URI_MISS);
     if (rq->has_range) {
         /* fetching the whole for each small range is an amplification attack */

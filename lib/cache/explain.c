@@ -17,7 +17,6 @@ struct question {
     const struct site *site;
     const struct http_fields *fields;
     struct slice method;
-    bool may_walk; /* through the store: not on a worker */
     struct arena arena;
     struct request_facts facts;
     struct rule_facts rule;
@@ -47,36 +46,6 @@ static void say_purge(struct question *q, const struct store_stamp *stamp, const
     buf_addf(q->out, "  %s by a %s purge of %s%s%s, position %u-%" PRIu64 " (selvage purge)\n",
              what, soft ? "soft" : "hard", purge_kind_name(kind), text[0] == '\0' ? "" : " ", text,
              position_epoch(position), position_n(position));
-}
-
-struct search {
-    struct question *q;
-    struct slice purge_url;
-    bool found;
-};
-
-static bool on_row(void *user, const struct store_row *row)
-{
-    struct search *s = user;
-
-    if (row->is_marker || row->verdict != STORE_DEAD ||
-        !slice_eq(row->stamp.purge_url, s->purge_url))
-        return true;
-    s->found = true;
-    say_purge(s->q, &row->stamp, "what was stored has been purged");
-    return false;
-}
-
-/* A purged object is not found; its row may still lie there.  True: said. */
-static bool say_purged(struct question *q, struct slice host, struct slice target)
-{
-    struct search s = {.q = q, .purge_url = site_purge_url(host, target, &q->arena)};
-
-    if (!q->may_walk)
-        return false;
-    if (s.purge_url.p == NULL || store_walk(q->reader, host, on_row, &s) != ERR_OK)
-        return s.found;
-    return s.found;
 }
 
 /* ---- what is stored ---- */
@@ -217,7 +186,6 @@ static enum err look_for_block(struct question *q, bool is_https, struct slice h
 static void say_all(struct question *q, bool is_https, struct slice host, struct slice target)
 {
     struct request_decision d;
-    bool is_purged;
 
     buf_addf(q->out, "%.*s %s://%.*s%.*s\nsite: %s\n", (int)q->method.n, q->method.p,
              is_https ? "https" : "http", (int)host.n, host.p, (int)target.n, target.p,
@@ -240,8 +208,6 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
         return;
     }
     buf_addf(q->out, "key: %.*s\n", (int)q->lookup.text.n, q->lookup.text.p);
-    /* before the look-up, which has dead rows removed */
-    is_purged = say_purged(q, host, q->lookup.target);
     if (lookup_run(q->cache, q->reader, q->site, is_https, host, target, q->fields, &q->block,
                    &q->arena, &q->lookup) != ERR_OK) {
         buf_add(q->out, SLICE("no room to look it up\n"));
@@ -255,9 +221,11 @@ static void say_all(struct question *q, bool is_https, struct slice host, struct
         q->lookup.facts.is_unleased = true;
     if (q->lookup.found)
         say_stored(q);
-    else
-        buf_add(q->out, is_purged ? SLICE("stored: nothing usable\n")
-                                  : SLICE("stored: nothing for this request\n"));
+    else if (q->lookup.is_purged)
+        say_purge(q, &q->lookup.purged, "what was stored has been purged");
+    if (!q->lookup.found)
+        buf_add(q->out, q->lookup.is_purged ? SLICE("stored: nothing usable\n")
+                                            : SLICE("stored: nothing for this request\n"));
     if (q->lookup.vary_missed)
         say_vary(q);
     decide_request(&q->facts, &q->lookup.facts, &q->rule, q->cache->role.may_serve_swr, &q->now,
@@ -291,7 +259,6 @@ void cache_explain(struct cache *c, struct store_reader *r, const struct site *s
                          .site = site,
                          .fields = fields,
                          .method = SLICE("GET"),
-                         .may_walk = true,
                          .now = clock_now(),
                          .out = out};
 

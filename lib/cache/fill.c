@@ -102,6 +102,7 @@ static enum err copy_lookup(struct fill *f, const struct lookup *l)
     f->lookup = *l;
     f->lookup.hit.pinned = false;
     f->lookup.hit.head = f->lookup.hit.inline_body = (struct slice){0};
+    f->lookup.purged = (struct store_stamp){0};
     if (!copy(&f->arena, &f->lookup.text) || !copy(&f->arena, &f->lookup.target) ||
         !copy(&f->arena, &f->lookup.host))
         return ERR_LIMIT;
@@ -157,7 +158,7 @@ static enum err fill_new(struct cache_worker *w, const struct fill_plan *plan, s
     if (e == ERR_OK && !copy(&f->arena, &f->key))
         e = ERR_LIMIT;
     if (e == ERR_OK) {
-        f->purge_url = site_purge_url(f->lookup.host, f->lookup.target, &f->arena);
+        f->purge_url = site_purge_url(f->rq.site, f->lookup.host, f->lookup.target, &f->arena);
         e = f->purge_url.p == NULL ? ERR_LIMIT : ERR_OK;
     }
     if (e != ERR_OK) {

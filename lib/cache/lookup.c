@@ -28,6 +28,10 @@ static enum err get(struct cache *c, struct store_reader *r, struct lookup *l, u
     struct store_key key = {.host = l->host, .text = l->text, .variant = variant};
     enum err e = store_get(r, &key, a, &l->hit);
 
+    if (e == ERR_NOT_FOUND && l->hit.is_dead) {
+        l->is_purged = true;
+        l->purged = l->hit.stamp;
+    }
     if (e == ERR_OK && !l->hit.is_marker) {
         e = take_hit(c, l, variant, a);
         if (e != ERR_OK && l->hit.pinned)
@@ -113,6 +117,8 @@ enum err lookup_run(struct cache *c, struct store_reader *r, const struct site *
         e = find_variant(c, r, out, fields, a);
     drop_other_version(c, out, block);
     out->facts.vary_missed = out->vary_missed;
+    out->is_purged = out->is_purged && !out->found;
+    out->facts.is_purged = out->is_purged;
     /* damaged and unreadable objects are misses: the origin has them */
     return e == ERR_LIMIT ? ERR_LIMIT : ERR_OK;
 }

@@ -34,10 +34,18 @@ static void add(struct tags *t, struct slice tag)
     add_hash(t, purge_tag_hash(tag));
 }
 
+/* Where a field's white space divides tags, a tab does too (RFC 9110 section 5.6.3). */
+static size_t next_divider(struct slice value, char divider)
+{
+    size_t end = slice_index(value, divider);
+
+    return divider == ' ' ? slice_index(slice_head(value, end), '\t') : end;
+}
+
 static void add_all(struct tags *t, struct slice value, char divider)
 {
     while (value.n > 0) {
-        size_t end = slice_index(value, divider);
+        size_t end = next_divider(value, divider);
 
         add(t, slice_trim(slice_head(value, end)));
         value = slice_from(value, end + 1);

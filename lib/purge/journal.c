@@ -163,27 +163,50 @@ static enum err put_record(struct append *a, struct table_write *w, size_t index
     return e == ERR_INVALID ? ERR_CORRUPT : e;
 }
 
+/*
+ * The row's marks so far, as this transaction sees them: an earlier record of the same batch may
+ * have been of the same scope, and memory does not know of that yet.
+ */
+static enum err marks_so_far(struct table_write *w, struct slice key, struct scopes_mark *out)
+{
+    unsigned char bytes[PURGE_ROW_BYTES_MAX];
+    struct slice value;
+    struct purge_row row;
+    enum err e = table_write_get(w, PURGE_TABLE_ROWS, key, &value);
+
+    *out = (struct scopes_mark){0, 0};
+    if (e == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (e == ERR_OK)
+        e = value.n > sizeof(bytes) ? ERR_CORRUPT : table_copy(bytes, value);
+    if (e == ERR_OK)
+        e = purge_row_decode((struct slice){(const char *)bytes, value.n}, &row);
+    if (e == ERR_OK)
+        *out = (struct scopes_mark){.hard = row.hard, .soft = row.soft};
+    return e;
+}
+
 static enum err put_row(const struct purge *p, const struct append *a, struct table_write *w,
                         size_t index)
 {
     unsigned char key[PURGE_ROW_KEY_BYTES], value[PURGE_ROW_BYTES_MAX];
     const struct purge_scope *s = &a->scopes[index];
     uint64_t n = a->clock.head_n - a->count + 1 + index;
-    struct scopes_mark m = {0, 0}, raised = mark_of(a, index, position_make(a->clock.epoch, n));
+    struct scopes_mark m, raised = mark_of(a, index, position_make(a->clock.epoch, n));
+    struct slice at = purge_row_key(a->clock.generation, id_of(p, s), key);
     struct purge_row row;
     size_t bytes;
+    enum err e = marks_so_far(w, at, &m);
 
-    if (!a->restart)
-        m = s->kind == PURGE_ALL ? scopes_mark_of(&p->scopes.all)
-                                 : scopes_find(&p->scopes, id_of(p, s));
+    if (e != ERR_OK)
+        return e;
     if (raised.hard != 0)
         m.hard = raised.hard;
     else
         m.soft = raised.soft;
     row = row_of(p, s, m);
     bytes = purge_row_encode(&row, value);
-    return table_put(w, PURGE_TABLE_ROWS, purge_row_key(a->clock.generation, row.id, key),
-                     (struct slice){(const char *)value, bytes});
+    return table_put(w, PURGE_TABLE_ROWS, at, (struct slice){(const char *)value, bytes});
 }
 
 static bool is_journal_over(const struct purge *p, const struct purge_clock *c)
@@ -440,6 +463,12 @@ enum err purge_append(struct purge *p, const struct purge_scope *scopes, size_t 
     }
     *out_head = position_make(a.clock.epoch, a.clock.head_n);
     return ERR_OK;
+}
+
+bool purge_is_repeated(const struct purge *p, const struct purge_scope *scopes, size_t count,
+                       bool soft, struct slice request_id)
+{
+    return recent_find(&p->recent, request_id, fingerprint_of(scopes, count, soft), &(uint64_t){0});
 }
 
 enum err purge__append_received(struct purge *p, const struct purge_record *records, size_t count)

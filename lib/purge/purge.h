@@ -104,6 +104,9 @@ struct purge_scope {
 NODISCARD enum err purge_append(struct purge *p, const struct purge_scope *scopes, size_t count, bool soft,
                                 struct slice request_id, uint64_t *out_head);
 
+/* Would purge_append() give the answer that this request has had?  The thread that appends. */
+bool purge_is_repeated(const struct purge *p, const struct purge_scope *scopes, size_t count, bool soft, struct slice request_id);
+
 enum purge_verdict { PURGE_USABLE, PURGE_SOFT, PURGE_DEAD };
 
 struct purge_subject {

@@ -62,6 +62,11 @@ struct ctl {
         _Atomic bool is_posted;
         _Atomic uint16_t seen; /* the epoch that must end */
     } epoch;
+    struct joined {
+        struct reactor_message super;
+        struct ctl *ctl;
+        _Atomic bool is_posted;
+    } joined;
 };
 
 /* ---- what lib/admin asks ---- */
@@ -93,6 +98,15 @@ static void on_members(void *user, struct buf *out)
     struct ctl *c = user;
 
     journal_list(server_journal(c->opt.server), out);
+}
+
+static void on_owner(void *user, struct slice *node, struct slice *admin)
+{
+    struct ctl *c = user;
+
+    *node = *admin = (struct slice){0};
+    if (c->follower != NULL)
+        follower_owner(c->follower, node, admin);
 }
 
 static void on_released(void *user)
@@ -371,6 +385,14 @@ static void on_epoch(struct reactor_message *super)
         log_error("purge: the next epoch cannot be opened; a follower waits for it");
 }
 
+static void on_joined(struct reactor_message *super)
+{
+    struct joined *m = (struct joined *)super;
+
+    atomic_store(&m->is_posted, false);
+    journal_keep(server_journal(m->ctl->opt.server));
+}
+
 /* ---- life ---- */
 
 enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *why)
@@ -382,7 +404,7 @@ enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *wh
         .drains = server_drains(opt->server),
         .files = server_files(opt->server),
         .releases = server_releases(opt->server),
-        .backend = {on_ready, on_explain, on_head_facts, on_members, on_released, c},
+        .backend = {on_ready, on_explain, on_head_facts, on_members, on_owner, on_released, c},
         .version = opt->version,
     };
     struct sockaddr_storage sa;
@@ -396,6 +418,8 @@ enum err ctl_new(const struct ctl_options *opt, struct ctl **out, struct buf *wh
     c->fd = -1;
     c->epoch.super.run = on_epoch;
     c->epoch.ctl = c;
+    c->joined.super.run = on_joined;
+    c->joined.ctl = c;
     configure(c);
     e = listener_bind_one("admin.listen", opt->snapshot->config->admin_listen, &c->fd, why);
     if (e == ERR_OK && getsockname(c->fd, (struct sockaddr *)&sa, &bytes) == 0)
@@ -473,6 +497,12 @@ void ctl_open_epoch(struct ctl *c, uint16_t epoch)
     atomic_store(&c->epoch.seen, epoch);
     if (!atomic_exchange(&c->epoch.is_posted, true))
         reactor_post(c->reactor, &c->epoch.super);
+}
+
+void ctl_keep_members(struct ctl *c)
+{
+    if (!atomic_exchange(&c->joined.is_posted, true))
+        reactor_post(c->reactor, &c->joined.super);
 }
 
 void ctl_stop(struct ctl *c)

@@ -31,6 +31,9 @@ NODISCARD enum err ctl_use(struct ctl *c, struct snapshot *s);
  * has.  Any thread. */
 void ctl_open_epoch(struct ctl *c, uint16_t epoch);
 
+/* A node follows this one's journal for the first time: that is written down.  Any thread. */
+void ctl_keep_members(struct ctl *c);
+
 /* End the thread, if it was started; and free.  NULL is fine. */
 void ctl_stop(struct ctl *c);
 void ctl_free(struct ctl *c);

@@ -21,6 +21,7 @@ enum {
     FAILURES_TO_SETTLE = 3, /* then there is nobody to wait for */
     CONNECTIONS = 4,
     SAID_BYTES = 256,
+    TOLD_BYTES = 128,
     PATH_BYTES = 512,
 };
 
@@ -34,9 +35,12 @@ struct follower {
     struct reactor_timer retry, watch;
     int64_t retry_ms, heard_ms;
     unsigned failures;          /* one after the other */
-    struct purge_position told; /* what the owner has been told last */
+    int64_t awake_ms;           /* when the loop was last seen to turn, once it had read all */
+    struct purge_position told; /* what the owner has been told last; all zero: nothing it took */
+    bool was_told;              /* it has taken what is being told */
     bool is_settled, is_silent; /* silent: it has not been heard since it failed */
     char said[SAID_BYTES];      /* why, as it was last logged */
+    char owner_node[TOLD_BYTES], owner_admin[TOLD_BYTES]; /* as it has last said; "": it has not */
 };
 
 static void settle(struct follower *f)
@@ -117,8 +121,9 @@ static void tell(struct follower *f);
 
 static void on_told_head(void *user, const struct upstream_head *h)
 {
-    (void)user;
-    (void)h;
+    struct follower *f = user;
+
+    f->was_told = h->status == 204;
 }
 
 static enum upstream_flow on_told_body(void *user, const char *p, size_t n)
@@ -135,8 +140,10 @@ static void on_told(void *user, enum upstream_failure failure, const char *text)
 
     (void)text;
     f->applied = NULL;
-    if (failure == UPSTREAM_OK)
+    if (failure == UPSTREAM_OK && f->was_told)
         tell(f);
+    else
+        f->told = (struct purge_position){0}; /* again, with the next sign of life */
 }
 
 /* One at a time; what came meanwhile goes with the next. */
@@ -148,8 +155,11 @@ static void tell(struct follower *f)
     purge_position(f->opt.purge, &now);
     if (f->applied != NULL || f->follow == NULL || purge_position_eq(&now, &f->told))
         return;
-    if (send_request(f, false, &ev, &f->applied) != ERR_OK)
+    f->was_told = false;
+    if (send_request(f, false, &ev, &f->applied) != ERR_OK) {
         f->applied = NULL;
+        f->told = (struct purge_position){0};
+    }
 }
 
 /* ---- the stream ---- */
@@ -194,11 +204,36 @@ static void say_lost(struct follower *f, const char *why)
     snprintf(f->said, sizeof(f->said), "%s", why);
 }
 
+/* It is shown to operators. */
+static void take_told(const struct upstream_head *h, struct slice name, char out[TOLD_BYTES])
+{
+    struct slice told = http_fields_value(&h->fields, name);
+
+    if (told.n >= TOLD_BYTES)
+        told.n = 0;
+    for (size_t i = 0; i < told.n; i++)
+        if (told.p[i] <= ' ' || told.p[i] >= 0x7f)
+            told.n = 0;
+    if (told.n > 0)
+        memcpy(out, told.p, told.n);
+    out[told.n] = '\0';
+}
+
+void follower_owner(const struct follower *f, struct slice *out_node, struct slice *out_admin)
+{
+    *out_node = slice_of(f->owner_node);
+    *out_admin = slice_of(f->owner_admin);
+}
+
 static void on_head(void *user, const struct upstream_head *h)
 {
     struct follower *f = user;
 
     f->heard_ms = clock_mono_ms();
+    if (h->status == 200) {
+        take_told(h, SLICE("selvage-node"), f->owner_node);
+        take_told(h, SLICE("selvage-admin"), f->owner_admin);
+    }
     if (h->status == 200 && follow_new(f->opt.purge, &f->follow) == ERR_OK) {
         follow_on_announcement(f->follow, on_announcement, f);
         return;
@@ -232,7 +267,11 @@ static enum upstream_flow on_body(void *user, const char *p, size_t n)
     enum follow_end end;
 
     f->heard_ms = clock_mono_ms();
-    end = follow_feed(f->follow, (struct slice){p, n}, f->heard_ms);
+    /*
+     * What is read now came since the loop has turned last: of a process that was stopped, long
+     * ago, and the owner may have given up since.  A lease begins no later than its head was sent.
+     */
+    end = follow_feed(f->follow, (struct slice){p, n}, f->awake_ms);
     if (end != FOLLOW_GOES_ON) {
         count_end(end);
         say_lost(f, follow_end_text(end));
@@ -285,7 +324,8 @@ static void on_watch(void *user)
     struct follower *f = user;
 
     reactor_timer_start(f->opt.reactor, &f->watch, WATCH_MS);
-    if (f->follow != NULL && clock_mono_ms() - f->heard_ms > SILENT_MS) {
+    f->awake_ms = clock_mono_ms();
+    if (f->follow != NULL && f->awake_ms - f->heard_ms > SILENT_MS) {
         say_lost(f, "it is silent");
         settle(f);
         try_later(f);
@@ -354,6 +394,7 @@ enum err follower_new(const struct follower_options *opt, struct follower **out)
         return e;
     }
     reactor_timer_start(opt->reactor, &f->retry, 0);
+    f->awake_ms = clock_mono_ms();
     reactor_timer_start(opt->reactor, &f->watch, WATCH_MS);
     *out = f;
     return ERR_OK;

@@ -29,4 +29,8 @@ struct follower_options {
 NODISCARD enum err follower_new(const struct follower_options *opt, struct follower **out);
 void follower_free(struct follower *f); /* NULL is fine */
 
+/* What the owner has last said of itself: its name, and where its admin interface listens.  Borrowed until the loop goes on; empty:
+ * it has not been heard. */
+void follower_owner(const struct follower *f, struct slice *out_node, struct slice *out_admin);
+
 #endif

@@ -1,10 +1,12 @@
 #include "server/journal.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -25,6 +27,7 @@ enum {
     GRACE_MS_MAX = 3600000,
     /* a follower that has not heard its own owner for so long lends no lease */
     RELAY_SILENT_MS = 3 * LIMIT_JOURNAL_HEARTBEAT_MS,
+    LINE_BYTES_MAX = ID_DIGITS + NAME_BYTES + 40, /* of the file of members */
 };
 
 /* A follower, by what it says of itself. */
@@ -167,11 +170,14 @@ static bool note_member(struct journal *j, const struct server_request *r, const
 {
     const struct peer *p = r->conn->peer;
     struct slice name = p != NULL && p->name[0] != '\0' ? slice_of(p->name) : q->name;
+    bool is_news = false;
     struct member *m;
 
     pthread_mutex_lock(&j->lock);
     m = member_of(j, q->id, true);
     if (m != NULL) {
+        is_news =
+            !slice_eq(slice_of(m->name), name) || m->lost != q->lost || m->grace_ms != q->grace_ms;
         memcpy(m->name, name.p, name.n);
         m->name[name.n] = '\0';
         m->lost = q->lost;
@@ -181,6 +187,8 @@ static bool note_member(struct journal *j, const struct server_request *r, const
         m->streams += streams;
     }
     pthread_mutex_unlock(&j->lock);
+    if (is_news)
+        j->opt.joined(j->opt.user);
     return m != NULL;
 }
 
@@ -204,6 +212,75 @@ static const char *name_of_lost(enum config_journal_lost lost)
     return name[lost];
 }
 
+/* ---- over a restart ---- */
+
+void journal_keep(struct journal *j)
+{
+    struct buf text;
+    enum err e;
+
+    buf_init(&text, MEMBERS_MAX * LINE_BYTES_MAX);
+    pthread_mutex_lock(&j->lock);
+    for (size_t i = 0; i < j->members; i++) {
+        const struct member *m = &j->member[i];
+
+        buf_addf(&text, "%016llx %lld %s %s\n", (unsigned long long)m->id, (long long)m->grace_ms,
+                 name_of_lost(m->lost), m->name);
+    }
+    pthread_mutex_unlock(&j->lock);
+    e = text.failed ? ERR_NOMEM : file_write_atomic(j->opt.members_file, buf_slice(&text));
+    if (e != ERR_OK)
+        log_warn("%s: cannot be written: %s: after a restart a receipt may leave out nodes that "
+                 "have not come back",
+                 j->opt.members_file, e == ERR_IO ? strerror(errno) : err_name(e));
+    buf_release(&text);
+}
+
+static struct slice next_word(struct slice *line)
+{
+    struct slice word = slice_head(*line, slice_index(*line, ' '));
+
+    *line = slice_from(*line, word.n + 1);
+    return word;
+}
+
+static bool read_line(struct slice line, struct member *out)
+{
+    uint64_t grace_ms;
+
+    *out = (struct member){.heard_ms = clock_mono_ms()};
+    if (!read_id(next_word(&line), &out->id) || !slice_to_u64(next_word(&line), &grace_ms) ||
+        grace_ms > GRACE_MS_MAX || !read_lost(next_word(&line), &out->lost) || line.n == 0 ||
+        line.n >= NAME_BYTES)
+        return false;
+    out->grace_ms = (int64_t)grace_ms;
+    memcpy(out->name, line.p, line.n);
+    return true;
+}
+
+/* They count as heard now: whoever is still there comes back before they are forgotten. */
+static void load_members(struct journal *j)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    enum err e = file_read_all(j->opt.members_file, MEMBERS_MAX * LINE_BYTES_MAX, &text, &bytes);
+    struct slice rest = {text, e == ERR_OK ? bytes : 0};
+    bool ok = e == ERR_OK || e == ERR_NOT_FOUND;
+
+    while (ok && rest.n > 0 && j->members < MEMBERS_MAX) {
+        struct slice line = slice_head(rest, slice_index(rest, '\n'));
+
+        rest = slice_from(rest, line.n + 1);
+        ok = read_line(line, &j->member[j->members]);
+        j->members += ok;
+    }
+    if (!ok)
+        log_warn("%s: is no list of nodes, or cannot be read: a receipt leaves out nodes that have "
+                 "not come back",
+                 j->opt.members_file);
+    free(text);
+}
+
 void journal_list(struct journal *j, struct buf *out)
 {
     char text[PURGE_POSITION_TEXT_BYTES];
@@ -219,12 +296,13 @@ void journal_list(struct journal *j, struct buf *out)
     for (size_t i = 0; i < j->members; i++) {
         const struct member *m = &j->member[i];
 
+        buf_addf(out, "%s{\"node\":\"", i == 0 ? "" : ",");
+        buf_add_json(out, slice_of(m->name)); /* a certificate's may have quotes in it */
         buf_addf(out,
-                 "%s{\"node\":\"%s\",\"id\":\"%016llx\",\"connected\":%s,\"silent_ms\":%lld,"
+                 "\",\"id\":\"%016llx\",\"connected\":%s,\"silent_ms\":%lld,"
                  "\"grace_ms\":%lld,\"on_journal_lost\":\"%s\",\"same_epoch\":%s,\"n\":%llu}",
-                 i == 0 ? "" : ",", m->name, (unsigned long long)m->id,
-                 m->streams > 0 ? "true" : "false", (long long)(now_ms - m->heard_ms),
-                 (long long)m->grace_ms, name_of_lost(m->lost),
+                 (unsigned long long)m->id, m->streams > 0 ? "true" : "false",
+                 (long long)(now_ms - m->heard_ms), (long long)m->grace_ms, name_of_lost(m->lost),
                  purge_position_is_of(&m->applied, &now) ? "true" : "false",
                  (unsigned long long)m->applied.n);
     }
@@ -355,6 +433,8 @@ static void begin_stream(struct journal *j, struct server_request *r, const stru
 {
     struct station *at = &j->station[r->worker->index];
     struct stream *s = h2o_mem_alloc_shared(&r->req->pool, sizeof(*s), on_gone);
+    const struct config *c =
+        server_config(r->worker->server); /* what is listened on: no reload's */
     h2o_req_t *req = r->req;
 
     *s = (struct stream){.journal = j, .r = r, .serve = serve, .member = q->id};
@@ -373,6 +453,9 @@ static void begin_stream(struct journal *j, struct server_request *r, const stru
     req->res.content_length = SIZE_MAX;
     response_field_add(req, SLICE("content-type"), SLICE("application/vnd.selvage.journal"));
     response_field_add(req, SLICE("cache-control"), SLICE("no-store"));
+    /* for operators who ask the follower to do what is the owner's to do */
+    response_field_add(req, SLICE("selvage-node"), slice_of(c->node));
+    response_field_add(req, SLICE("selvage-admin"), slice_of(c->admin_listen));
     log_info("journal: %.*s follows from %u-%llu", (int)q->name.n, q->name.p, q->position.epoch,
              (unsigned long long)q->position.n);
     h2o_start_response(req, &r->generator);
@@ -491,6 +574,7 @@ enum err journal_new(const struct journal_options *opt, struct journal **out)
         return ERR_NOMEM;
     j->opt = *opt;
     pthread_mutex_init(&j->lock, NULL);
+    load_members(j);
     j->station = calloc(opt->workers_count, sizeof(*j->station));
     if (j->station == NULL) {
         journal_free(j);

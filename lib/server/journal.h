@@ -7,7 +7,8 @@
  *   POST /_selvage/journal/applied?id=ID&...&position=P
  *       the follower has applied all up to P: 204
  * ID are 16 hexadecimal digits that a node draws once; a node is a member from its first stream
- * until it was silent for ten grace periods.
+ * until it was silent for ten grace periods, over restarts of this one: a receipt must not leave
+ * out who has not come back yet.
  *
  * Threads: streams belong to their workers; journal_tell() is called by the thread that appends.
  * Members may be listed from any thread.
@@ -33,6 +34,9 @@ struct journal_options {
      * Any thread.
      */
     void (*diverged)(void *user, uint16_t epoch);
+    /* There is a new member: journal_keep() is to be called soon.  Any thread. */
+    void (*joined)(void *user);
+    const char *members_file; /* borrowed: who was a member before; made when missing */
     void *user;
 };
 
@@ -45,6 +49,9 @@ void journal_tell(void *journal);
 /* Is it for the journal?  Then it is answered.  Of an authenticated peer; on the worker's thread.
  */
 bool journal_takes(struct journal *j, struct server_request *r);
+
+/* Write down who the members are.  The ctl thread: blocks on the disk. */
+void journal_keep(struct journal *j);
 
 /* {"position":"...","members":[...]} */
 void journal_list(struct journal *j, struct buf *out);

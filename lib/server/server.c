@@ -63,6 +63,7 @@ struct server {
     struct geo_drains *drains;  /* owned */
     struct kin *kin;            /* owned */
     char *drains_file;          /* owned */
+    char *members_file;         /* owned */
     struct journal *journal;    /* owned */
     struct ctl *ctl;            /* owned */
     struct listener *listeners; /* owned; of all workers */
@@ -385,6 +386,13 @@ static void on_diverged(void *user, uint16_t epoch)
     ctl_open_epoch(s->ctl, epoch);
 }
 
+static void on_joined(void *user)
+{
+    struct server *s = user;
+
+    ctl_keep_members(s->ctl);
+}
+
 static enum err make_journal(struct server *s)
 {
     struct journal_options opt = {.purge = s->purge,
@@ -392,8 +400,16 @@ static enum err make_journal(struct server *s)
                                   .workers = s->workers,
                                   .workers_count = s->workers_count,
                                   .diverged = on_diverged,
+                                  .joined = on_joined,
                                   .user = s};
-    enum err e = journal_new(&opt, &s->journal);
+    enum err e;
+
+    if (asprintf(&s->members_file, "%s/members", s->config->store_directory) < 0) {
+        s->members_file = NULL;
+        return ERR_NOMEM;
+    }
+    opt.members_file = s->members_file;
+    e = journal_new(&opt, &s->journal);
 
     if (e == ERR_OK)
         purge_on_head(s->purge, journal_tell, s->journal);
@@ -489,6 +505,7 @@ void server_free(struct server *s)
     geo_drains_free(s->drains);
     kin_free(s->kin);
     free(s->drains_file);
+    free(s->members_file);
     snapshot_unref(s->snapshot);
     config_unref(s->config);
     notify_release(&s->notify);

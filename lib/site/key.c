@@ -85,16 +85,34 @@ struct slice site_key_of_all(struct slice key)
     return slice_head(key, has_country ? key.n - 3 : key.n);
 }
 
-struct slice site_purge_url(struct slice host, struct slice target, struct arena *a)
+/* Once more by the names as they are in normal form; what is dropped is told by those that came. */
+static struct slice sorted_again(const struct site *s, struct slice url, size_t host_bytes,
+                                 struct arena *a)
+{
+    const struct site sorts = {.query_sort = s->query_sort};
+    struct slice target = slice_from(url, host_bytes), sorted = site_target(&sorts, target, a);
+
+    if (sorted.p == NULL)
+        return sorted;
+    if (sorted.p != target.p)
+        memcpy((char *)(uintptr_t)target.p, sorted.p, sorted.n); /* the arena's, and as long */
+    return url;
+}
+
+struct slice site_purge_url(const struct site *s, struct slice host, struct slice target,
+                            struct arena *a)
 {
     struct slice url = {0};
     struct buf b;
 
+    target = site_target(s, target, a);
+    if (target.p == NULL)
+        return url;
     buf_init(&b,
              host.n + 3 * target.n + 1); /* at most each byte becomes %XX, and an empty path "/" */
     url_purge_form(host, target, &b);
     if (!b.failed)
         url = arena_dup(a, buf_slice(&b));
     buf_release(&b);
-    return url;
+    return url.p == NULL ? url : sorted_again(s, url, host.n, a);
 }

@@ -108,8 +108,13 @@ struct slice site_key_whole(struct slice key);
 /* The part of a key that all countries and blocks share: version, scheme, host, target.  Points into `key`. */
 struct slice site_key_of_all(struct slice key);
 
-/* Its purge URL (url_purge_form()); in the arena; p == NULL when there is no room. */
-struct slice site_purge_url(struct slice host, struct slice target, struct arena *a);
+/*
+ * Its purge URL: url_purge_form() of site_target(), with the parameters in the order of their names in
+ * normal form where the site sorts them.  So all spellings of what the site makes one request have
+ * one.  In the arena; p == NULL when there is no room.
+ */
+struct slice site_purge_url(const struct site *s, struct slice host, struct slice target,
+                            struct arena *a);
 
 /* May this request field (lower-case name) go upstream?  http-caching: who is asking, another URL than the key's, '_' as '-', Proxy. */
 bool site_field_goes_upstream(const struct site *s, struct slice name);

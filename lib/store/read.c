@@ -155,8 +155,10 @@ static enum err get_once(struct store_reader *r, const struct store_key *key, st
                                                        : ERR_OK;
     if (e != ERR_OK && store_has_chunks(&o))
         store_unpin(s, o.objid);
-    if (v == STORE_DEAD && e != ERR_AGAIN)
+    if (v == STORE_DEAD && e != ERR_AGAIN) {
         store__ask_removal(s, row.p, o.objid);
+        *out = (struct store_hit){.is_dead = true, .stamp = o.stamp};
+    }
     if (e == ERR_OK)
         give(&o, v, out);
     return e;
@@ -169,6 +171,7 @@ enum err store_get(struct store_reader *r, const struct store_key *key, struct a
     struct slice row = store_row_key(&r->store->secret, key, bytes);
     enum err e = ERR_AGAIN;
 
+    *out = (struct store_hit){0};
     for (int i = 0; i < ROUNDS_MAX && e == ERR_AGAIN; i++)
         e = get_once(r, key, row, a, out);
     return e == ERR_AGAIN ? ERR_NOT_FOUND : e;

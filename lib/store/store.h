@@ -125,6 +125,7 @@ struct store_hit {
     struct store_stamp stamp; /* in the arena */
     bool is_stale;            /* a soft purge covers it */
     bool is_marker;           /* a base row that leads to variants; no body */
+    bool is_dead;             /* with ERR_NOT_FOUND: a purge covers what lies there, whose stamp this is; nothing else is set */
     struct slice head;        /* in the arena */
     struct slice inline_body; /* in the arena; p == NULL: the body is in chunks, or there is none */
     uint64_t body_bytes;

@@ -1,7 +1,10 @@
 """Purges through the tiers: edges follow the shield's journal, whatever order things come in."""
 import json
+import re
 import shutil
 import signal
+import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -62,7 +65,7 @@ def test_a_purge_at_the_shield_holds_at_every_edge(make_follower, shield, origin
 def test_purges_are_sent_to_the_owner(make_follower, shield):
     a = make_follower("edge-a", shield)
     status, text = a.admin("POST", "/purge", {"scopes": [{"url": f"{URL}/"}], "soft": False})
-    assert status == 421 and shield.url in text and "--node" in text
+    assert status == 421 and f"({shield.url})" in text and f"--node http://127.0.0.1:{shield.admin_port}" in text
     assert a.status()["follows"] and not shield.status()["follows"]
 
 
@@ -231,6 +234,115 @@ def test_a_receipt(make_follower, shield, selvage):
         assert done.stdout.count("applied") == 2 and "fenced at +" in done.stdout
     finally:
         edges[0].process.send_signal(signal.SIGCONT)
+
+
+def test_a_receipt_leaves_out_nobody_after_a_restart_of_the_owner(make_follower, shield, selvage):
+    """Who was there and has not come back has not applied it."""
+    edges = [make_follower(f"edge-{i}", shield) for i in range(2)]
+    until(lambda: all(members(shield).get(f"edge-{i}", {}).get("connected") for i in range(2)), "both to follow")
+    until(lambda: (shield.store / "members").exists(), "them to be written down")
+    ask = ["--node", f"http://127.0.0.1:{shield.admin_port}"]
+    edges[0].process.send_signal(signal.SIGSTOP)
+    try:
+        shield.kill()
+        shield.start()
+        done = selvage("purge", *ask, "--wait=1", f"{URL}/foo")
+        assert done.returncode == 1, done
+        assert re.search(r"edge-0  fenced at \+\d+ s, not connected", done.stdout), done
+    finally:
+        edges[0].process.send_signal(signal.SIGCONT)
+    done = selvage("purge", *ask, "--wait", f"{URL}/foo")
+    assert done.returncode == 0 and done.stdout.count("applied") == 2, done
+
+
+class Relay:
+    """Between a node and a shield, byte for byte; refuses all but the first connection when told to."""
+
+    def __init__(self, port):
+        self.target, self.refuses, self.pairs = port, False, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            if self.refuses:
+                client.close()
+                continue
+            ends = client, socket.create_connection(("127.0.0.1", self.target), timeout=10)
+            self.pairs.append(ends)
+            for a, b in (ends, ends[::-1]):
+                a.settimeout(60)
+                threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def pump(a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+        except OSError:
+            pass
+        for s in (a, b):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def refuse(self):
+        self.refuses = True
+        for ends in self.pairs[1:]:
+            for s in ends:
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def close(self):
+        self.listener.close()
+        self.refuse()
+
+
+def test_what_was_applied_is_told_until_it_is_heard(make_follower, shield):
+    """Else a receipt would wait for a node that has had the purge long ago."""
+    relay = Relay(int(shield.url.rpartition(":")[2]))
+    try:
+        edge = make_follower("edge-a", shield, config={"journal": {"owner": relay.url}})
+        until(lambda: members(shield).get("edge-a", {}).get("connected"), "the edge to follow")
+        relay.refuse()
+        shield.purge(url=f"{URL}/foo")
+        wait_caught_up(edge, shield)
+        until(lambda: edge.metric('selvage_upstream_failures_total{reason="closed"}') +
+              edge.metric('selvage_upstream_failures_total{reason="tls"}') > 0, "telling it to fail")
+        assert members(shield)["edge-a"]["n"] < place(shield)[1]
+        relay.refuses = False
+        until(lambda: members(shield)["edge-a"]["n"] == place(shield)[1], "the owner to hear of it", 10)
+    finally:
+        relay.close()
+
+
+def test_heads_of_before_give_no_lease(make_follower, shield, origin):
+    """A node was stopped; what its kernel kept for it tells of an owner of long ago."""
+    grace_s = seconds(2)
+    edge = make_follower("edge-a", shield, config={"journal": {"grace": f"{grace_s:g}s"}})
+    page = page_of(origin)
+    edge.fill("/foo")
+    edge.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: members(shield)["edge-a"]["silent_ms"] > 1000 * grace_s + 2000, "its lease to end",
+              4 * grace_s + 10)
+        shield.kill()
+        shield.start()
+        shield.purge(url=f"{URL}/foo")
+        shield.kill()
+        renew(page)
+    finally:
+        edge.process.send_signal(signal.SIGCONT)
+    edge.wait_said("journal: .*trying again")
+    assert edge.get("/foo").body == NEW
 
 
 def test_bad_positions_are_refused(shield):

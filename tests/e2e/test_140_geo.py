@@ -226,6 +226,19 @@ def test_a_region_answers_as_the_site_does(origin, make_geo):
     assert not ask(edge, "/a", SINGAPORE, host="fra.wild.test").is_hit and page.hits == 2
 
 
+@pytest.mark.parametrize("scope", [{"url": "https://fra.wild.test/p"}, {"prefix": "https://fra.wild.test/"},
+                                   {"host": "fra.wild.test"}])
+def test_a_purge_under_a_regions_name_reaches_the_copy(origin, make_geo, scope):
+    """The name that stands in the browser of somebody who was sent there."""
+    edge = make_geo(ISO)
+    page = origin.page("/p", b"old", cache_control="max-age=600")
+    edge.fill("/p", host="fra.wild.test")
+    page.body = b"new"
+    edge.purge(scope)
+    assert edge.get("/p", host="fra.wild.test").body == b"new"
+    assert edge.get("/p").body == b"new"
+
+
 def test_a_drained_region_gets_nobody(origin, make_geo, selvage):
     edge = make_geo(ISO)
     node = ["--node", f"http://127.0.0.1:{edge.admin_port}"]

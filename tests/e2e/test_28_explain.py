@@ -53,7 +53,18 @@ def purged(edge, origin):
     return "/p", [], [
         r"hard purge of url www\.test/p, position \d+-\d+ \(selvage purge\)$",
         r"^stored: nothing usable$",
-        r"^decision: fetch from the origin$"]
+        r"^decision: fetch from the origin$",
+        r"^  what was stored has been purged \(selvage purge\)$"]
+
+
+def purged_by_a_tag(edge, origin):
+    origin.page("/p", b"x", cache_control="max-age=600", fields=[("Surrogate-Key", "red"), ("Vary", "Accept-Language")])
+    edge.fill("/p", fields=[("Accept-Language", "de")])
+    edge.purge(tag="red")
+    return "/p", [("Accept-Language", "de")], [
+        r"hard purge of tag red, position \d+-\d+ \(selvage purge\)$",
+        r"^stored: nothing usable$",
+        r"^  what was stored has been purged \(selvage purge\)$"]
 
 
 def uncacheable(edge, origin):
@@ -92,7 +103,7 @@ def sliced(edge, origin):
         r"^decision: answer from the store$"]
 
 
-CASES = [hit, miss_by_vary, expired, purged, uncacheable, by_a_rule, off_by_a_rule, sliced]
+CASES = [hit, miss_by_vary, expired, purged, purged_by_a_tag, uncacheable, by_a_rule, off_by_a_rule, sliced]
 
 
 def must_say(text, patterns):
@@ -116,7 +127,7 @@ def sign(selvage, directory, target, seconds=600):
 
 
 @pytest.mark.parametrize("get", ["get", "get2"])
-@pytest.mark.parametrize("case", [c for c in CASES if c is not purged])
+@pytest.mark.parametrize("case", CASES)
 def test_an_answer_says_the_same_to_who_may_know(edge, origin, selvage, directory, case, get):
     target, fields, patterns = case(edge, origin)
     r = getattr(edge, get)(target, fields=[*fields, sign(selvage, directory, target)])

@@ -231,3 +231,20 @@ def test_a_purge_that_makes_no_sense_is_refused(edge, body, says):
     assert status == 400, text
     assert says in text
     assert edge.status()["positions"]["n"] == 0
+
+
+@pytest.mark.parametrize("query, asked, named", [
+    ({"sort": True}, "/p?b=1&a=2", "/p?b=1&a=2"),
+    ({"sort": True}, "/p?%62=1&a=2", "/p?b=1&a=2"),
+    ({"drop": "tracking"}, "/p?a=1", "/p?utm_source=x&a=1&fbclid=y"),
+    ({"keep": "none"}, "/p?a=1", "/p?b=2"),
+    ({"keep": ["a"], "sort": True}, "/p?x=1&a=1", "/p?a=1&x=2"),
+])
+def test_a_url_is_purged_by_any_name_that_the_site_makes_one(make_edge, origin, query, asked, named):
+    """What a person copies from a browser has parameters that the key lacks, or has in another order."""
+    edge = make_edge(origin, site={"query": query})
+    page = origin.page("/p", b"old", cache_control="max-age=600")
+    edge.fill(asked)
+    page.body = b"new"
+    edge.purge({"url": "https://www.test" + named})
+    assert edge.get(asked).body == b"new"

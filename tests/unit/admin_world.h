@@ -26,8 +26,9 @@ static struct {
     unsigned configured;
     int64_t now_ms;
     bool ready;
-    char explained[512];     /* what the backend was asked: URL, a '|', the fields */
-    enum err explain_result; /* what it answers */
+    const char *owner_node, *owner_admin; /* what it has said; NULL: nothing */
+    char explained[512];                  /* what the backend was asked: URL, a '|', the fields */
+    enum err explain_result;              /* what it answers */
 } world;
 
 static char *world_hosts_one[] = {(char[]){"www.one.example"}, (char[]){"*.one.example"}};
@@ -97,6 +98,13 @@ static inline void world_members(void *user, struct buf *out)
 {
     (void)user;
     buf_add(out, SLICE("{\"members\":[]}\n"));
+}
+
+static inline void world_owner(void *user, struct slice *node, struct slice *admin)
+{
+    (void)user;
+    *node = slice_of(world.owner_node == NULL ? "" : world.owner_node);
+    *admin = slice_of(world.owner_admin == NULL ? "" : world.owner_admin);
 }
 
 static inline enum store_verdict world_judge(void *user, const struct store_stamp *stamp)
@@ -182,7 +190,8 @@ static inline int world_make(void **state)
                                  .backend = {.ready = world_ready,
                                              .explain = world_explain,
                                              .head_facts = world_head_facts,
-                                             .members = world_members},
+                                             .members = world_members,
+                                             .owner = world_owner},
                                  .version = "1.2.3"};
     if (admin_new(&opt, &world.admin) != ERR_OK)
         return -1;

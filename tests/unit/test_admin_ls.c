@@ -129,7 +129,7 @@ static void store_one(const char *target, uint64_t variant)
     rec.key.text = site_key(&site, true, rec.key.host, slice_of(target), &arena);
     rec.key.variant = variant;
     rec.stamp.birth = purge_head(world.purge);
-    rec.stamp.purge_url = site_purge_url(rec.key.host, slice_of(target), &arena);
+    rec.stamp.purge_url = site_purge_url(&(struct site){0}, rec.key.host, slice_of(target), &arena);
     if (variant != 0)
         rec.marker = SLICE("x");
     assert_int_equal(store_put_begin(world.store, &events, &done, &put), ERR_OK);

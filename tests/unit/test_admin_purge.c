@@ -62,6 +62,33 @@ static void test_a_body_that_is_wrong_purges_nothing(void **state)
     assert_int_equal(purge_head(world.purge), BASE);
 }
 
+/* As a browser shows it, and as the site keeps it: one purge, of both. */
+static void test_a_url_is_purged_as_the_site_keeps_it(void **state)
+{
+    struct config_site *two = &world_sites[1], before = *two;
+    char body[65536] = "{\"scopes\":[";
+    size_t n = strlen(body);
+
+    (void)state;
+    two->query_sort = two->query_drop_tracking = true;
+    world_configure(0);
+    assert_int_equal(
+        purge_with(NULL, "{\"scopes\":[{\"url\":\"https://two.example/a?c=1&utm_id=7&%62=2\"}]}"),
+        200);
+    world_must_say_all("{\"position\":{\"epoch\":1,\"n\":2},\"scopes\":1,\"soft\":false}\n");
+    assert_int_equal(judge("two.example/a?b=2&c=1", BASE), PURGE_DEAD);
+    assert_int_equal(judge("two.example/a?c=1&utm_id=7&b=2", BASE), PURGE_DEAD);
+    assert_int_equal(judge("two.example/a", BASE), PURGE_USABLE);
+    for (int i = 0; i < 600; i++)
+        n +=
+            (size_t)sprintf(body + n, "%s{\"url\":\"two.example/b?y&x=%d\"}", i == 0 ? "" : ",", i);
+    strcpy(body + n, "]}");
+    assert_int_equal(purge_with(NULL, body), 400);
+    assert_true(world_says("these are 1200 scopes"));
+    assert_int_equal(position_n(purge_head(world.purge)), 2);
+    *two = before;
+}
+
 static void test_whole_hosts_and_everything_want_the_kind_wide(void **state)
 {
     static const char *const wide[] = {
@@ -156,6 +183,13 @@ static void test_everything_can_be_purged_once_a_minute(void **state)
 static void test_a_node_that_follows_names_its_owner(void **state)
 {
     static char owner[] = "https://fra1.internal:8443";
+    static const char *const way[][2] = {
+        {"127.0.0.1:9180", "log in on fra1.internal, "},
+        {"[::1]:9180", "run it there with --node http://[::1]:9180"},
+        {"10.0.0.2:9180", "run it with --node http://10.0.0.2:9180"},
+        {"0.0.0.0:9181", "run it with --node http://fra1.internal:9181"},
+        {"[::]:9181", "run it with --node http://fra1.internal:9181"},
+    };
 
     (void)state;
     world_configure(0);
@@ -164,7 +198,30 @@ static void test_a_node_that_follows_names_its_owner(void **state)
     assert_int_equal(world_ask(NULL, "POST", "/purge", "{\"scopes\":[{\"tag\":\"t\"}]}"), 421);
     assert_true(world_says(owner));
     assert_true(world_says("admin.listen")); /* that URL takes no purges: what to do */
+    world.owner_node = "fra1";
+    for (size_t i = 0; i < sizeof(way) / sizeof(way[0]); i++) {
+        world.owner_admin = way[i][0];
+        assert_int_equal(world_ask(NULL, "POST", "/purge", "{\"scopes\":[{\"tag\":\"t\"}]}"), 421);
+        assert_true(world_says("fra1 (https://fra1.internal:8443)"));
+        assert_true(world_says(way[i][1]));
+    }
     assert_int_equal(purge_head(world.purge), position_make(1, 0));
+}
+
+/* What did not come about, or was had already, was not had twice. */
+static void test_only_what_holds_counts_as_purging_everything(void **state)
+{
+    static const char *const body = "{\"scopes\":[{\"all\":true}],\"id\":\"once\"}";
+
+    (void)state;
+    world_configure(1);
+    world.purge->clock.head_n = POSITION_N_MAX; /* no number is left: it fails */
+    assert_int_equal(purge_with("secret-of-everything", body), 503);
+    world.purge->clock.head_n = 0;
+    assert_int_equal(purge_with("secret-of-everything", body), 200);
+    assert_int_equal(purge_with("secret-of-everything", body), 200);
+    world_must_say_all("{\"position\":{\"epoch\":1,\"n\":1},\"scopes\":1,\"soft\":false}\n");
+    assert_int_equal(purge_with("secret-of-everything", "{\"scopes\":[{\"all\":true}]}"), 429);
 }
 
 static void test_members_are_for_those_who_purge(void **state)
@@ -201,10 +258,12 @@ int main(void)
         IN_WORLD(test_soft_is_soft),
         IN_WORLD(test_a_request_sent_twice_gets_the_first_answer),
         IN_WORLD(test_a_body_that_is_wrong_purges_nothing),
+        IN_WORLD(test_a_url_is_purged_as_the_site_keeps_it),
         IN_WORLD(test_whole_hosts_and_everything_want_the_kind_wide),
         IN_WORLD(test_a_token_for_some_sites_reaches_no_others),
         IN_WORLD(test_a_token_has_a_burst_and_then_ten_purges_a_second),
         IN_WORLD(test_everything_can_be_purged_once_a_minute),
+        IN_WORLD(test_only_what_holds_counts_as_purging_everything),
         IN_WORLD(test_a_node_that_follows_names_its_owner),
         IN_WORLD(test_members_are_for_those_who_purge),
         IN_WORLD(test_a_thousand_long_urls_go_in_one_request),

@@ -1038,7 +1038,8 @@ static void test_explain(void **state)
     world_purge(w, PURGE_PREFIX, HOST "/a", false);
     explain(w, "/a", "", "", &out);
     says(&out, "what was stored has been purged by a hard purge of prefix " HOST "/a, position ");
-    says(&out, "decision: fetch from the origin");
+    says(&out,
+         "decision: fetch from the origin\n  what was stored has been purged (selvage purge)");
     world_purge(w, PURGE_URL, HOST "/v", true);
     explain(w, "/v", "accept-language", "de", &out);
     says(&out, "made stale by a soft purge of url " HOST "/v");

@@ -72,6 +72,17 @@ static void test_by_spaces_and_by_commas(void **state)
     assert_false(overflow);
 }
 
+static void test_a_tab_divides_as_a_space_does(void **state)
+{
+    (void)state;
+    read_one("surrogate-key", SLICE("\tred\tgreen \tblue\t"));
+    assert_int_equal(count, 3);
+    assert_true(has("red") && has("green") && has("blue"));
+    read_one("cache-tag", SLICE("dark\tgreen,\tblue"));
+    assert_int_equal(count, 2);
+    assert_true(has("dark\tgreen") && has("blue"));
+}
+
 static void test_all_lines_of_both_names(void **state)
 {
     struct http_fields f = {0};
@@ -169,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_by_spaces_and_by_commas, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_tab_divides_as_a_space_does, begin, end),
         cmocka_unit_test_setup_teardown(test_all_lines_of_both_names, begin, end),
         cmocka_unit_test_setup_teardown(test_ceilings_are_told, begin, end),
         cmocka_unit_test_setup_teardown(test_a_full_arena_is_no_response_without_tags, begin, end),

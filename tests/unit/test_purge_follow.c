@@ -154,6 +154,31 @@ static void test_a_thousand_purges_are_caught_up_with(void **state)
     purge_close(o);
 }
 
+/* What one batch says of one scope lies in one row: the later record must not write the earlier
+ * one's mark away. */
+static void test_a_hard_purge_survives_a_soft_one_of_its_batch(void **state)
+{
+    struct purge *o = owner(), *f = follower("edge");
+    uint64_t before, between;
+
+    (void)state;
+    must_catch_up(o, f);
+    before = purge_head(f);
+    between = purge_one(o, PURGE_URL, "h/a", false);
+    purge_one(o, PURGE_URL, "h/a", true);
+    purge_one(o, PURGE_TAG, "t", true);
+    purge_one(o, PURGE_TAG, "t", false);
+    purge_one(o, PURGE_ALL, "", true);
+    must_catch_up(o, f);
+    assert_int_equal(purge_ask(f, before, "h/a"), PURGE_DEAD);
+    purge_close(f);
+    f = follower("edge");
+    assert_int_equal(purge_ask(f, before, "h/a"), PURGE_DEAD);
+    assert_int_equal(purge_ask(f, between, "h/a"), PURGE_SOFT);
+    purge_close(f);
+    purge_close(o);
+}
+
 /* A follower may serve another: the records are the same. */
 static void test_a_chain_of_three(void **state)
 {
@@ -565,6 +590,7 @@ int main(void)
         TEST(test_a_follower_has_what_its_owner_has),
         TEST(test_bytes_may_come_in_any_pieces),
         TEST(test_a_thousand_purges_are_caught_up_with),
+        TEST(test_a_hard_purge_survives_a_soft_one_of_its_batch),
         TEST(test_a_chain_of_three),
         TEST(test_what_was_born_before_joining_is_dead),
         TEST(test_a_node_that_owned_its_journal_begins_anew),

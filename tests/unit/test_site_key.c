@@ -242,22 +242,41 @@ static void test_blocks_share_the_key_of_the_whole(void **state)
 
 static void test_purge_urls_are_in_normal_form(void **state)
 {
+    const struct site plain = {0};
+
     (void)state;
-    assert_slice(site_purge_url(SLICE("a.example"), SLICE("/%66oo/./b"), &arena),
+    assert_slice(site_purge_url(&plain, SLICE("a.example"), SLICE("/%66oo/./b"), &arena),
                  "a.example/foo/b");
-    assert_slice(site_purge_url(SLICE("a.example"), SLICE("/a?b=%2f"), &arena),
+    assert_slice(site_purge_url(&plain, SLICE("a.example"), SLICE("/a?b=%2f"), &arena),
                  "a.example/a?b=%2F");
+}
+
+static void test_what_the_site_makes_one_has_one_purge_url(void **state)
+{
+    const struct site site = {
+        .query_sort = true, .query_drop_tracking = true, .query_drop_names = WORDS("sid")};
+    static const char *const same[] = {"/a?b=1&a=2", "/a?a=2&b=1", "/a?%62=1&a=2",
+                                       "/./a?%62=1&%61=2&sid=3", "/a?sid&b=1&utm_source=%2f&a=2"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
+        assert_slice(site_purge_url(&site, SLICE("a.example"), slice_of(same[i]), &arena),
+                     "a.example/a?a=2&b=1");
+    assert_slice(site_purge_url(&site, SLICE("a.example"), SLICE("/a?sid=1"), &arena),
+                 "a.example/a");
 }
 
 static void test_a_purge_url_has_room_for_every_escape(void **state)
 {
     static char target[8192];
+    const struct site plain = {0};
     struct slice url;
 
     (void)state;
     memset(target, 0xff, sizeof(target));
     target[0] = '/';
-    url = site_purge_url(SLICE("a.example"), (struct slice){target, sizeof(target)}, &arena);
+    url =
+        site_purge_url(&plain, SLICE("a.example"), (struct slice){target, sizeof(target)}, &arena);
     assert_int_equal(url.n, 9 + 1 + 3 * 8191);
 }
 
@@ -270,7 +289,7 @@ static void test_no_room_is_told(void **state)
     arena_init(&none, NULL, 0, 0);
     assert_null(site_target(&site, SLICE("/?gclid=1"), &none).p);
     assert_null(site_key(&site, true, SLICE("a"), SLICE("/"), &none).p);
-    assert_null(site_purge_url(SLICE("a"), SLICE("/"), &none).p);
+    assert_null(site_purge_url(&site, SLICE("a"), SLICE("/"), &none).p);
 }
 
 int main(void)
@@ -288,6 +307,7 @@ int main(void)
         TEST(test_a_country_is_part_of_the_key_where_it_is_sent),
         TEST(test_what_all_countries_share_of_a_key),
         TEST(test_purge_urls_are_in_normal_form),
+        TEST(test_what_the_site_makes_one_has_one_purge_url),
         TEST(test_a_purge_url_has_room_for_every_escape),
         TEST(test_no_room_is_told),
     };
