@@ -275,6 +275,8 @@ static void on_answer(void *user, const struct cache_answer *a)
     struct server_request *r = user;
 
     CHECK(!r->is_answered);
+    if (r->is_sent)
+        return; /* its client has left: 499 is on its way, and the end of the request behind it */
     r->is_answered = true;
     r->has_body = a->has_body && !r->is_head;
     r->may_pull = a->may_pull;
