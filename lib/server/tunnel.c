@@ -333,6 +333,8 @@ bool tunnel_take(struct tunnel *t, struct upstream_fetch *f, const struct upstre
     struct server_request *r = t->request;
 
     CHECK(t->state == TUNNEL_ASKED);
+    if (r != NULL && r->is_sent)
+        return false; /* its client has left a moment ago, and 499 is on its way */
     if (r == NULL || !websocket_is_accepted(&h->fields, (struct slice){t->key, sizeof(t->key)}))
         return false;
     if (!keep_line(t, r))
