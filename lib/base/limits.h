@@ -64,6 +64,7 @@
 #define LIMIT_RESPONSE_FIELDS     256
 #define LIMIT_CONNECT_ORIGIN_MS   3000
 #define LIMIT_CONNECT_SHIELD_MS   1000
+#define LIMIT_CONNECTING          64 /* of a node, to one server, at once: a handshake is work for both ends */
 #define LIMIT_FIRST_BYTE_MS       30000 /* 35 s from an edge to a shield */
 #define LIMIT_BODY_IDLE_MS        30000
 #define LIMIT_UPSTREAM_LIFE_MS    300000
@@ -85,8 +86,8 @@
 /* Towards a shield, which itself waits LIMIT_FIRST_BYTE_MS for the origin. */
 #define LIMIT_SHIELD_FIRST_BYTE_MS 35000
 #define LIMIT_SHIELD_MARGIN_MS     5000 /* what a site gives its origin is given to the shield, and this */
-#define LIMIT_SHIELD_CONNECTIONS  256 /* of this node, to one shield */
-#define LIMIT_SHIELD_QUEUE        1024
+#define LIMIT_SHIELD_CONNECTIONS  1024 /* default of upstream.connections: an event stream holds one for hours */
+#define LIMIT_SHIELD_QUEUE        1024 /* who waits for one of them, for the time of a first byte at most */
 #define LIMIT_DIRECT_PART         4 /* going direct, an edge takes this part of origin.connections */
 
 /* Caching. */

@@ -172,6 +172,7 @@ struct config {
     struct config_group *groups; /* of shields, nearest first */
     size_t groups_count;         /* 0: the origins are asked directly */
     bool direct;                 /* when no shield can be asked, the origin may be */
+    uint64_t shield_connections; /* of this node to one shield, at most */
     char *admin_listen;        /* default 127.0.0.1:9180 */
     struct config_token *tokens;
     size_t tokens_count;

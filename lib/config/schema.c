@@ -413,6 +413,10 @@ static const struct config_key upstream_keys[] = {
     {"direct", CONFIG_BOOL, AT(config, direct), .words = directs,
      .means = "allowed: when no shield can be asked, the origin is; refused: it is not; default: "
               "allowed"},
+    {"connections", CONFIG_COUNT, AT(config, shield_connections), .min = 1, .max = 65536,
+     .means =
+         "most connections of this node to one shield; requests wait for one, and get 503 when "
+         "that takes too long; default: 1024"},
     END};
 
 static const struct config_key explain_keys[] = {
@@ -469,6 +473,7 @@ void config__set_defaults(struct config *c)
     c->log_level = LOG_LEVEL_INFO;
     c->drain_ms = LIMIT_DRAIN_MS;
     c->direct = true;
+    c->shield_connections = LIMIT_SHIELD_CONNECTIONS;
     c->journal.grace_ms = LIMIT_JOURNAL_GRACE_MS;
     c->files_size = LIMIT_FILES_BYTES;
 }

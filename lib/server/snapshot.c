@@ -134,7 +134,7 @@ static enum err make_shield(const struct config *c, const char *url, struct upst
         .verify = true,
         .allow_local = true,
         .is_peer = true,
-        .connections = LIMIT_SHIELD_CONNECTIONS,
+        .connections = (unsigned)c->shield_connections,
         .queue = LIMIT_SHIELD_QUEUE,
         .connect_ms = LIMIT_CONNECT_SHIELD_MS,
         .first_byte_ms = LIMIT_SHIELD_FIRST_BYTE_MS,

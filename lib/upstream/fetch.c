@@ -92,6 +92,7 @@ static int64_t due_ms(const struct upstream_fetch *f)
 {
     switch (f->state) {
     case FETCH_WAITING:
+    case FETCH_GATED:
         return f->started_ms + first_byte_ms(f);
     case FETCH_STARTING:
     case FETCH_RUNNING:
@@ -154,6 +155,14 @@ static CURLM *multi_of(const struct upstream_fetch *f)
     return f->upstream->multi[f->is_upgrade ? UPSTREAM_TUNNELS : UPSTREAM_FETCHES].multi;
 }
 
+void upstream__fetch_connected(struct upstream_fetch *f)
+{
+    if (!f->may_connect)
+        return;
+    f->may_connect = false;
+    upstream__connect_leave(f->target, f->server);
+}
+
 static void leave_curl(struct upstream_fetch *f)
 {
     struct upstream *u = f->upstream;
@@ -166,6 +175,7 @@ static void leave_curl(struct upstream_fetch *f)
     u->in_curl = false;
     upstream__sockets_leave(&u->sockets, f);
     forget_connection(f);
+    upstream__fetch_connected(f);
 }
 
 /* `s` has this attempt now; NULL: no server has. */
@@ -182,6 +192,7 @@ static void set_load(struct upstream_fetch *f, struct upstream_server *s)
 static void leave_target(struct upstream_fetch *f)
 {
     set_load(f, NULL);
+    upstream__fetch_connected(f);
     if (f->ticket != NULL)
         upstream__ticket_drop(f->ticket);
     f->ticket = NULL;
@@ -468,8 +479,11 @@ static int on_request(void *user, char *peer_ip, char *local_ip, int peer_port, 
         f->is_refused = true;
         return CURL_PREREQFUNC_ABORT;
     }
-    if (!s->was_used)
+    if (!s->was_used) {
         metrics_add(METRIC_UPSTREAM_CONNECTIONS, 1);
+        upstream__server_connected(f->server, now_ms(f));
+    }
+    upstream__fetch_connected(f);
     s->was_used = true;
     s->keep_ms = LIMIT_UPSTREAM_IDLE_MS;
     s->fetch = f;
@@ -635,6 +649,19 @@ static bool is_for_breaker(const struct upstream_fetch *f, enum upstream_failure
            (failure == UPSTREAM_FAILED_TIMEOUT && !f->has_head);
 }
 
+/* At the next hop, or once more here.  libcurl does not have the fetch. */
+static bool try_elsewhere(struct upstream_fetch *f, enum upstream_failure failure)
+{
+    if (move_on(f, failure))
+        return true;
+    if (!take_retry(f, failure))
+        return false;
+    f->server = upstream__target_pick(f->target, f->server, f->key, now_ms(f));
+    f->wants_fresh = true;
+    attempt(f);
+    return true;
+}
+
 void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
 {
     enum upstream_failure failure;
@@ -646,9 +673,14 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
     CHECK(f->state == FETCH_RUNNING);
     if (f->is_upgrade && f->tunnel.phase == TUNNEL_CONNECTING && result == CURLE_OK &&
         f->failure == UPSTREAM_OK && !f->is_refused) {
+        upstream__server_connected(f->server, now_ms(f));
+        upstream__fetch_connected(f);
         upstream__tunnel_connected(f);
         return;
     }
+    failure = f->is_refused ? UPSTREAM_OK : judge(f, result);
+    if (is_unconnected(failure)) /* before somebody gets its turn to connect */
+        upstream__server_failed(f->target, f->server, failure, f->started_ms, now_ms(f));
     leave_curl(f);
     f->state = FETCH_STARTING; /* libcurl does not have it any more */
     if (f->is_refused) {
@@ -656,19 +688,10 @@ void upstream__fetch_ended(struct upstream_fetch *f, CURLcode result)
         attempt(f);
         return;
     }
-    failure = judge(f, result);
-    if (is_unconnected(failure))
-        upstream__server_failed(f->server, now_ms(f));
     if (is_for_breaker(f, failure))
         upstream__target_failed(f->target, now_ms(f));
-    if (failure != UPSTREAM_OK && move_on(f, failure))
+    if (failure != UPSTREAM_OK && try_elsewhere(f, failure))
         return;
-    if (failure != UPSTREAM_OK && take_retry(f, failure)) {
-        f->server = upstream__target_pick(f->target, f->server, f->key, now_ms(f));
-        f->wants_fresh = true;
-        attempt(f);
-        return;
-    }
     /* it has been sent: what came of that is not known, and not that nobody took it */
     if (is_unconnected(failure) && f->sent > 0)
         failure = UPSTREAM_FAILED_CLOSED;
@@ -719,7 +742,13 @@ static void on_time(void *user)
         return;
     }
     if (f->state == FETCH_WAITING) {
-        finish(f, UPSTREAM_FAILED_OVERLOAD, "waited too long for a place under the ceiling");
+        finish(f, UPSTREAM_FAILED_OVERLOAD,
+               f->target->is_peer ? "waited too long for one of upstream.connections"
+                                  : "waited too long for one of origin.connections");
+        return;
+    }
+    if (f->state == FETCH_GATED) {
+        finish(f, UPSTREAM_FAILED_OVERLOAD, "waited too long for its turn to connect");
         return;
     }
     if (f->sent_ms == 0) {
@@ -836,6 +865,27 @@ static CURLcode set_request(struct upstream_fetch *f)
     return rc;
 }
 
+/* May a connection be made, should it take one?  If not it waits. */
+static bool may_connect(struct upstream_fetch *f)
+{
+    if (f->may_connect)
+        return true;
+    switch (upstream__connect_enter(f->target, f->server, f, f->upstream->reactor, &f->ticket)) {
+    case UPSTREAM_TURN_NOW:
+        f->may_connect = true;
+        return true;
+    case UPSTREAM_TURN_LATER:
+        f->state = FETCH_GATED;
+        watch_time(f);
+        return false;
+    case UPSTREAM_TURN_NEVER:
+    case UPSTREAM_TURN_BREAKER:
+        break;
+    }
+    finish(f, UPSTREAM_FAILED_OVERLOAD, "out of memory");
+    return false;
+}
+
 static void start(struct upstream_fetch *f)
 {
     struct upstream *u = f->upstream;
@@ -849,6 +899,8 @@ static void start(struct upstream_fetch *f)
         return;
     }
     set_load(f, f->server);
+    if (!may_connect(f))
+        return;
     if (set_server(f) != CURLE_OK || set_request(f) != CURLE_OK) {
         finish(f, UPSTREAM_FAILED_OVERLOAD, "out of memory");
         return;
@@ -888,16 +940,35 @@ void upstream__fetch_work(struct upstream_fetch *f)
         return;
     case FETCH_SPARE:
     case FETCH_WAITING:
+    case FETCH_GATED:
     case FETCH_ENDING:
         break;
     }
     CHECK(f->state == FETCH_RUNNING); /* the others have nothing to do */
 }
 
-void upstream__fetch_turn(struct upstream_fetch *f)
+/* While it waited for its turn to connect somebody else has tried, and could not. */
+static void connect_turn(struct upstream_fetch *f, enum upstream_failure failure)
 {
-    CHECK(f->state == FETCH_WAITING);
+    f->state = FETCH_STARTING;
+    if (failure == UPSTREAM_OK) {
+        f->may_connect = true;
+        f->started_ms = now_ms(f);
+        watch_time(f);
+        upstream__todo(f);
+    } else if (!try_elsewhere(f, failure)) {
+        finish(f, failure, "nobody could connect to it");
+    }
+}
+
+void upstream__fetch_turn(struct upstream_fetch *f, enum upstream_failure failure)
+{
     f->ticket = NULL; /* freed by who calls */
+    if (f->state == FETCH_GATED) {
+        connect_turn(f, failure);
+        return;
+    }
+    CHECK(f->state == FETCH_WAITING && failure == UPSTREAM_OK);
     f->has_place = true;
     metrics_add(METRIC_UPSTREAM_RUNNING, 1);
     attempt(f);
@@ -926,7 +997,10 @@ static void enter(struct upstream_fetch *f)
         watch_time(f);
         break;
     case UPSTREAM_TURN_NEVER:
-        give_up(f, UPSTREAM_FAILED_OVERLOAD, "the ceiling and its queue are full");
+        give_up(f, UPSTREAM_FAILED_OVERLOAD,
+                f->target->is_peer
+                    ? "all of upstream.connections are taken, and too many requests wait for one"
+                    : "all of origin.connections are taken, and origin.queue is full");
         break;
     case UPSTREAM_TURN_BREAKER:
         give_up(f, UPSTREAM_FAILED_BREAKER, "it failed every time of late");
@@ -981,7 +1055,7 @@ static void reset(struct upstream_fetch *f)
     f->loaded = NULL;
     f->route = NULL;
     f->tried = 0;
-    f->wants_fresh = false;
+    f->wants_fresh = f->may_connect = false;
     f->tunnel = (struct upstream_tunnel){.phase = TUNNEL_CONNECTING, .fd = -1};
     f->sent = f->retries = 0;
     f->sends_granted = 1;

@@ -1,5 +1,6 @@
 #include "upstream/upstream_priv.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,12 @@ static bool is_host(struct slice s)
     return true;
 }
 
+static void gate_init(struct upstream_gate *g, unsigned running_max, unsigned queue_max)
+{
+    *g = (struct upstream_gate){.running_max = running_max, .queue_max = queue_max};
+    TAILQ_INIT(&g->queue);
+}
+
 /* scheme://host[:port], nothing more but one slash. */
 static enum err server_init(struct upstream_server *s, struct slice text)
 {
@@ -40,6 +47,7 @@ static enum err server_init(struct upstream_server *s, struct slice text)
     uint64_t number;
     size_t end, bytes;
 
+    gate_init(&s->connecting, LIMIT_CONNECTING, UINT_MAX); /* who waits has a place */
     s->is_tls = slice_eq_nocase(slice_head(text, https.n), https);
     if (!s->is_tls && !slice_eq_nocase(slice_head(text, http.n), http))
         return ERR_INVALID;
@@ -116,13 +124,12 @@ enum err upstream_target_new(const struct upstream_target_options *opt,
         return ERR_NOMEM;
     pthread_mutex_init(&t->lock, NULL);
     atomic_init(&t->refs, 1);
-    TAILQ_INIT(&t->queue);
+    gate_init(&t->places, opt->connections, opt->queue);
     t->verify = opt->verify;
     t->allow_local = opt->allow_local;
     t->is_peer = opt->is_peer;
     t->balance = opt->balance;
     t->connections_max = opt->connections;
-    t->queue_max = opt->queue;
     t->connect_ms = opt->connect_ms;
     t->first_byte_ms = opt->first_byte_ms;
     t->idle_ms = opt->idle_ms;
@@ -158,9 +165,34 @@ void upstream_target_unref(struct upstream_target *t)
      */
     if (atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) > 1)
         return;
-    CHECK(t->running == 0);
-    CHECK(TAILQ_EMPTY(&t->queue));
+    CHECK(t->places.running == 0);
+    CHECK(TAILQ_EMPTY(&t->places.queue));
+    for (size_t i = 0; i < t->servers_count; i++)
+        CHECK(t->server[i].connecting.running == 0);
     target_free(t);
+}
+
+/* ---- gates ---- */
+
+static void gate_leave(struct upstream_target *t, struct upstream_gate *g)
+{
+    struct upstream_ticket *k;
+
+    pthread_mutex_lock(&t->lock);
+    CHECK(g->running > 0);
+    k = TAILQ_FIRST(&g->queue);
+    if (k != NULL) { /* the place goes from hand to hand: nobody can come in between */
+        TAILQ_REMOVE(&g->queue, k, link);
+        g->queued--;
+        k->is_called = true;
+    } else {
+        g->running--;
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (k != NULL) {
+        metrics_add(METRIC_UPSTREAM_QUEUED, -1);
+        reactor_post(k->reactor, &k->message);
+    }
 }
 
 /* On the worker that waits. */
@@ -169,61 +201,92 @@ static void on_turn(struct reactor_message *m)
     struct upstream_ticket *k = (struct upstream_ticket *)(void *)m;
 
     if (k->fetch != NULL)
-        upstream__fetch_turn(k->fetch);
-    else
-        upstream__target_leave(k->target); /* it gave up meanwhile: to the next */
+        upstream__fetch_turn(k->fetch, k->failure);
+    else if (k->failure == UPSTREAM_OK)
+        gate_leave(k->target, k->gate); /* it gave up meanwhile: to the next */
     upstream_target_unref(k->target);
     free(k);
+}
+
+/* With the lock. */
+static enum upstream_turn gate_enter(struct upstream_target *t, struct upstream_gate *g,
+                                     struct upstream_fetch *f, struct reactor *r,
+                                     struct upstream_ticket **out)
+{
+    struct upstream_ticket *k;
+
+    if (g->running < g->running_max) { /* then nobody waits */
+        g->running++;
+        return UPSTREAM_TURN_NOW;
+    }
+    if (g->queued >= g->queue_max || (k = calloc(1, sizeof(*k))) == NULL)
+        return UPSTREAM_TURN_NEVER;
+    g->queued++;
+    TAILQ_INSERT_TAIL(&g->queue, k, link);
+    k->message.run = on_turn;
+    k->target = upstream_target_ref(t);
+    k->gate = g;
+    k->reactor = r;
+    k->fetch = f;
+    *out = k;
+    metrics_add(METRIC_UPSTREAM_QUEUED, 1);
+    return UPSTREAM_TURN_LATER;
 }
 
 enum upstream_turn upstream__target_enter(struct upstream_target *t, struct upstream_fetch *f,
                                           struct reactor *r, struct upstream_ticket **out)
 {
-    enum upstream_turn turn = UPSTREAM_TURN_NEVER;
-    struct upstream_ticket *k = NULL;
+    enum upstream_turn turn = UPSTREAM_TURN_BREAKER;
 
     pthread_mutex_lock(&t->lock);
-    if (!breaker_may_pass(&t->breaker, reactor_now_ms(r))) {
-        pthread_mutex_unlock(&t->lock);
-        return UPSTREAM_TURN_BREAKER;
-    }
-    retry_count_request(&t->budget, reactor_now_ms(r));
-    if (t->running < t->connections_max) { /* then nobody waits */
-        t->running++;
-        turn = UPSTREAM_TURN_NOW;
-    } else if (t->queued < t->queue_max && (k = calloc(1, sizeof(*k))) != NULL) {
-        t->queued++;
-        TAILQ_INSERT_TAIL(&t->queue, k, link);
-        k->message.run = on_turn;
-        k->target = upstream_target_ref(t);
-        k->reactor = r;
-        k->fetch = f;
-        turn = UPSTREAM_TURN_LATER;
+    if (breaker_may_pass(&t->breaker, reactor_now_ms(r))) {
+        retry_count_request(&t->budget, reactor_now_ms(r));
+        turn = gate_enter(t, &t->places, f, r, out);
     }
     pthread_mutex_unlock(&t->lock);
-    if (k != NULL) {
-        metrics_add(METRIC_UPSTREAM_QUEUED, 1);
-        *out = k;
-    }
     return turn;
 }
 
 void upstream__target_leave(struct upstream_target *t)
 {
-    struct upstream_ticket *k;
+    gate_leave(t, &t->places);
+}
+
+enum upstream_turn upstream__connect_enter(struct upstream_target *t, struct upstream_server *s,
+                                           struct upstream_fetch *f, struct reactor *r,
+                                           struct upstream_ticket **out)
+{
+    enum upstream_turn turn;
 
     pthread_mutex_lock(&t->lock);
-    CHECK(t->running > 0);
-    k = TAILQ_FIRST(&t->queue);
-    if (k != NULL) { /* the place goes from hand to hand: nobody can come in between */
-        TAILQ_REMOVE(&t->queue, k, link);
-        t->queued--;
-        k->is_called = true;
-    } else {
-        t->running--;
-    }
+    turn = gate_enter(t, &s->connecting, f, r, out);
     pthread_mutex_unlock(&t->lock);
-    if (k != NULL) {
+    return turn;
+}
+
+void upstream__connect_leave(struct upstream_target *t, struct upstream_server *s)
+{
+    gate_leave(t, &s->connecting);
+}
+
+/* Nobody gets a turn: who waits hears of the failure. */
+static void gate_shut(struct upstream_target *t, struct upstream_gate *g,
+                      enum upstream_failure failure)
+{
+    struct upstream_ticket *k;
+
+    for (;;) {
+        pthread_mutex_lock(&t->lock);
+        k = TAILQ_FIRST(&g->queue);
+        if (k != NULL) {
+            TAILQ_REMOVE(&g->queue, k, link);
+            g->queued--;
+            k->is_called = true;
+            k->failure = failure;
+        }
+        pthread_mutex_unlock(&t->lock);
+        if (k == NULL)
+            return;
         metrics_add(METRIC_UPSTREAM_QUEUED, -1);
         reactor_post(k->reactor, &k->message);
     }
@@ -238,8 +301,8 @@ void upstream__ticket_drop(struct upstream_ticket *k)
     pthread_mutex_lock(&t->lock);
     is_called = k->is_called;
     if (!is_called) {
-        TAILQ_REMOVE(&t->queue, k, link);
-        t->queued--;
+        TAILQ_REMOVE(&k->gate->queue, k, link);
+        k->gate->queued--;
     }
     pthread_mutex_unlock(&t->lock);
     if (is_called)
@@ -248,6 +311,8 @@ void upstream__ticket_drop(struct upstream_ticket *k)
     upstream_target_unref(t);
     free(k);
 }
+
+/* ---- ---- */
 
 bool upstream__target_take_retry(struct upstream_target *t, int64_t now_ms)
 {
@@ -394,9 +459,18 @@ void upstream__target_failed(struct upstream_target *t, int64_t now_ms)
     }
 }
 
-void upstream__server_failed(struct upstream_server *s, int64_t now_ms)
+void upstream__server_failed(struct upstream_target *t, struct upstream_server *s,
+                             enum upstream_failure failure, int64_t since_ms, int64_t now_ms)
 {
     atomic_store_explicit(&s->rests_until_ms, now_ms + SERVER_REST_MS, memory_order_relaxed);
+    /* else it is slow, or that one had bad luck */
+    if (atomic_load_explicit(&s->connected_ms, memory_order_relaxed) < since_ms)
+        gate_shut(t, &s->connecting, failure);
+}
+
+void upstream__server_connected(struct upstream_server *s, int64_t now_ms)
+{
+    atomic_store_explicit(&s->connected_ms, now_ms, memory_order_relaxed);
 }
 
 void upstream__server_works(struct upstream_server *s)

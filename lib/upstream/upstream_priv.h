@@ -22,6 +22,16 @@
 
 /* target.c: servers, the ceiling with its queue, the budget of retries. */
 
+/*
+ * So many at once, and the others wait in a queue.  Under the lock of the target it belongs to.
+ * A target has one for requests, its ceiling; and each server one for connections being made: a
+ * thousand handshakes at once are a thousand that take too long, and then it looks broken.
+ */
+struct upstream_gate {
+    unsigned running, running_max, queued, queue_max;
+    TAILQ_HEAD(, upstream_ticket) queue;
+};
+
 struct upstream_server {
     /* Fixed at birth, any thread may read. */
     char *url;  /* owned; scheme://host:port, for libcurl and for people */
@@ -39,19 +49,24 @@ struct upstream_server {
     _Atomic bool is_down;
     _Atomic int64_t up_since_ms; /* 0: it was never down */
 
-    atomic_uint running; /* attempts that it has now; a number to go by, so relaxed */
+    atomic_uint running;          /* attempts that it has now; a number to go by, so relaxed */
+    _Atomic int64_t connected_ms; /* when a connection was last made; the same */
+
+    struct upstream_gate connecting; /* under the target's lock */
 };
 
-/* A place in the queue of a target. */
+/* A place in the queue of a gate. */
 struct upstream_ticket {
     struct reactor_message message; /* "it is your turn"; first member */
     struct upstream_target *target; /* counted */
+    struct upstream_gate *gate;     /* inside */
     struct reactor *reactor;        /* of the fetch; lives until the message has run */
     struct upstream_fetch *fetch;   /* NULL: it does not wait any more; its worker only */
 
     /* Under the target's lock. */
     TAILQ_ENTRY(upstream_ticket) link;
-    bool is_called; /* out of the queue, the message is under way */
+    bool is_called;                /* out of the queue, the message is under way */
+    enum upstream_failure failure; /* then: not OK: there will be no turn, this is why */
 };
 
 struct upstream_target {
@@ -60,7 +75,7 @@ struct upstream_target {
     bool verify, allow_local, is_peer;
     enum upstream_balance balance;
     struct upstream_probe probe; /* its texts are owned */
-    unsigned connections_max, queue_max;
+    unsigned connections_max;
     int64_t connect_ms, first_byte_ms, idle_ms;
     size_t servers_count;
     struct upstream_server *server; /* owned */
@@ -71,8 +86,7 @@ struct upstream_target {
 
     /* Shared, under `lock`. */
     pthread_mutex_t lock;
-    unsigned running, queued;
-    TAILQ_HEAD(, upstream_ticket) queue;
+    struct upstream_gate places; /* connections_max of them */
     struct retry_budget budget;
     bool is_unbroken;       /* without a breaker: of probes, which are to find out */
     struct breaker breaker; /* of an origin; shields have their probes */
@@ -95,6 +109,16 @@ enum upstream_turn {
 enum upstream_turn upstream__target_enter(struct upstream_target *t, struct upstream_fetch *f,
                                           struct reactor *r, struct upstream_ticket **out);
 void upstream__target_leave(struct upstream_target *t);
+
+/*
+ * The same for the connection that an attempt at `s` will make, if none is at hand; without
+ * BREAKER.  Whoever waits is told of a failure in place of a turn when one failed to connect, and
+ * nobody has been able to since it began.
+ */
+enum upstream_turn upstream__connect_enter(struct upstream_target *t, struct upstream_server *s,
+                                           struct upstream_fetch *f, struct reactor *r,
+                                           struct upstream_ticket **out);
+void upstream__connect_leave(struct upstream_target *t, struct upstream_server *s);
 void upstream__ticket_drop(struct upstream_ticket *k); /* the fetch does not wait any more */
 
 bool upstream__target_take_retry(struct upstream_target *t, int64_t now_ms);
@@ -106,7 +130,10 @@ bool upstream__target_take_retry(struct upstream_target *t, int64_t now_ms);
 struct upstream_server *upstream__target_pick(struct upstream_target *t,
                                               const struct upstream_server *failed, uint64_t key,
                                               int64_t now_ms);
-void upstream__server_failed(struct upstream_server *s, int64_t now_ms);
+/* No connection could be made, by an attempt that began at `since_ms`. */
+void upstream__server_failed(struct upstream_target *t, struct upstream_server *s,
+                             enum upstream_failure failure, int64_t since_ms, int64_t now_ms);
+void upstream__server_connected(struct upstream_server *s, int64_t now_ms);
 void upstream__server_works(struct upstream_server *s);
 
 /* An answer came, or none did, as far as that is the target's fault: for its breaker. */
@@ -188,18 +215,21 @@ bool upstream__socket_is_fit(const struct upstream_socket *s, bool is_idempotent
  *   WAITING    for its turn under the target's ceiling; has a ticket
  *   FAILING    the queue was full; the loop will say so
  *   STARTING   has its turn; the loop will give it to libcurl
+ *   GATED      too many connections to its server are being made; has a ticket
  *   RUNNING    libcurl has it
  *   DEAD       cancelled from inside libcurl; the loop takes it out
  *   ENDING     done() is being called
  *   SPARE      its memory and easy handle wait for the next
- * WAITING | FAILING | STARTING -> STARTING -> RUNNING -> ENDING -> SPARE; RUNNING -> STARTING for
- * another attempt; cancelling leads to SPARE from everywhere but ENDING.
+ * WAITING | FAILING | STARTING -> STARTING -> RUNNING -> ENDING -> SPARE; STARTING -> GATED ->
+ * STARTING; RUNNING -> STARTING for another attempt; cancelling leads to SPARE from everywhere but
+ * ENDING.
  */
 enum fetch_state {
     FETCH_SPARE,
     FETCH_WAITING,
     FETCH_FAILING,
     FETCH_STARTING,
+    FETCH_GATED,
     FETCH_RUNNING,
     FETCH_DEAD,
     FETCH_ENDING,
@@ -241,8 +271,9 @@ struct upstream_fetch {
     bool is_in_todo;
     struct upstream_events events;
     void *user;
-    struct upstream_ticket *ticket; /* owned while WAITING */
+    struct upstream_ticket *ticket; /* owned while WAITING or GATED */
     bool has_place;                 /* under the target's ceiling */
+    bool may_connect;               /* counts among the connections being made to `server` */
 
     /* The request. */
     struct upstream_target *target; /* counted; the present hop's */
@@ -299,7 +330,9 @@ void upstream__fetch_work(struct upstream_fetch *f); /* what it is in `todo` for
 void upstream__fetch_ended(struct upstream_fetch *f,
                            CURLcode result);         /* libcurl is through with it */
 void upstream__fetch_drop(struct upstream_fetch *f); /* without a callback */
-void upstream__fetch_turn(struct upstream_fetch *f); /* its ticket has come up */
+void upstream__fetch_turn(struct upstream_fetch *f,
+                          enum upstream_failure failure); /* its ticket has come up */
+void upstream__fetch_connected(struct upstream_fetch *f); /* it needs none any more */
 
 /* request.c: put the request into f's arena.  ERR_INVALID, ERR_NOMEM. */
 NODISCARD enum err upstream__request_copy(struct upstream_fetch *f,

@@ -92,6 +92,24 @@ def test_many_clients_of_three_edges_are_one_request(make_behind, shield, origin
     assert len([line for line in shield.access() if line["path"] == "/big"]) == 3, "one request of each edge"
 
 
+def test_a_ceiling_of_connections_to_the_shield(make_behind, make_edge, fleet, shield, origin):
+    """Who finds it full waits, is counted while he does, and gets the place that becomes free."""
+    first, second = origin.page("/first", b"1" * 1000), origin.page("/second", b"2" * 1000)
+    edge = make_edge(origin, config={"node": "edge-a", "peer": fleet.peer("edge-a"), "upstream": {
+        "shields": [[shield.url]], "direct": "refused", "connections": 1}})
+    first.hold("body", after=10)
+    with edge.h1() as a, edge.h1() as b:
+        a.send_request("/first")
+        reply = a.read_head()
+        b.send_request("/second")
+        edge.wait_for_metric("selvage_upstream_queued", 1)
+        assert second.hits == 0
+        first.release()
+        assert a.read_body(reply).body == b"1" * 1000
+        assert b.read().body == b"2" * 1000
+    assert edge.metric("selvage_upstream_queued") == 0
+
+
 @pytest.mark.parametrize("direct, status", [("allowed", 200), ("refused", 503)])
 def test_an_edge_whose_certificate_is_revoked_goes_past_the_shield(make_behind, shield, origin, direct, status):
     page = origin.page("/a", "hello")

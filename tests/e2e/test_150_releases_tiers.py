@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 
 import pytest
 
@@ -360,9 +361,11 @@ def test_without_the_owner_for_longer_than_the_grace_period(owner, make_follower
     publish(owner, folder)
     wait_release(edge, "one")
     assert edge.get("/").status == 200
+    fetched = time.monotonic()
     edge.wait_idle()
     owner.kill()
     until(lambda: "out of reach" in edge.admin("GET", "/readyz")[1], "the lease to end")
+    until(lambda: time.monotonic() > fetched + 1.1, "the fetch to be longer ago than that")
     reply = edge.get("/")
     assert reply.body == FILES["index.html"] and reply.is_hit
 

@@ -150,13 +150,14 @@ def test_a_handshake_that_is_none_goes_no_further(raw, changes, status, says):
 
 
 def test_only_where_a_rule_allows_it(raw, origin):
-    edge, _, _ = raw()
-    page = origin.page("/other")
-    with edge.h1() as c:
-        c.send_request("/other", fields=handshake())
-        reply = c.read()
-        assert reply.status == 501 and b"WebSocket" in reply.body
-    assert page.hits == 0
+    edge, _, _ = raw(site={"rules": [*RULES, {"path": "/ruled/*", "default_ttl": "1s"}]})
+    for path in ("/other", "/ruled/other"):  # by no rule at all, and by one that says nothing of it
+        page = origin.page(path)
+        with edge.h1() as c:
+            c.send_request(path, fields=handshake())
+            reply = c.read()
+            assert reply.status == 501 and b"WebSocket" in reply.body
+        assert page.hits == 0
 
 
 def test_what_asks_for_nothing_is_an_ordinary_request(raw, origin):
@@ -206,9 +207,9 @@ def test_another_answer_is_relayed(raw, origin, status, framing):
     body = b"not for you, " * 20000
     page = origin.page("/ws/no", body, status=status, framing=framing, cache_control="max-age=60",
                        fields=[("Location", "/login"), ("WWW-Authenticate", "Basic"), ("Set-Cookie", "a=b")])
-    for _ in range(2):
+    for connection in ("Upgrade", "keep-alive, Upgrade"):
         with edge.h1() as c:
-            c.send_request("/ws/no", fields=handshake())
+            c.send_request("/ws/no", fields=handshake(Connection=connection))
             reply = c.read()
             assert reply.status == status and reply.complete and reply.body == body, reply
             assert reply.field("location") == "/login" and reply.field("set-cookie") == "a=b"

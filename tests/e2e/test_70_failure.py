@@ -4,6 +4,8 @@ Each cell is a daemon with short time-outs, one request to warm up where somethi
 the failure, and the request that counts.
 """
 import os
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -251,3 +253,26 @@ def test_an_origin_that_loops_back_is_refused(make_edge, origin):
     edge.start()
     assert edge.get("/x").status == 508
     assert edge.metric("selvage_loops_total") >= 1
+
+
+def test_a_client_has_left_when_its_answer_comes(make_edge, origin):
+    """Both are found in one turn of the loop: the edge is stopped until the origin's time is over."""
+    page = origin.page("/slow", b"hello")
+    page.hold("head")
+    edge = make_edge(origin, site={"origin": {"servers": [origin.url], "allow_local": True, "first_byte_timeout": "1500ms"},
+                                   "rules": [{"path": "/slow", "cache": "off", "stream": True}]},
+                     config={"workers": 1})
+    for _ in range(3):
+        before = page.hits
+        clients = [edge.h1() for _ in range(4)]
+        for c in clients:
+            c.send_request("/slow")
+        page.wait_hits(before + len(clients))
+        for c in clients:
+            c.close()
+        edge.process.send_signal(signal.SIGSTOP)
+        time.sleep(1.7)  # the time is what this is about
+        edge.process.send_signal(signal.SIGCONT)
+        edge.wait_idle()
+    assert edge.get("/.well-known/selvage/health").status == 200
+    page.release()

@@ -281,6 +281,8 @@ static void test_each_mistake_is_told_with_its_place(void **state)
          "edge.yaml:4:38: upstream.shields[0][0]: 'http://a/x' has a path; write scheme, host and "
          "port alone, such as https://10.0.0.5:8443\n"
          "edge.yaml:4:63: upstream.shields[1][0]: 'https://b' is a shield in line 4 too\n"},
+        {REST "upstream: {shields: [[https://a]], connections: 0}\n",
+         "edge.yaml:4:49: upstream.connections: '0' is too small; at least 1\n"},
         {REST "geo: {}\n",
          "edge.yaml:4:6: geo.database: is missing; write a MaxMind DB file of cities or countries, "
          "such as /usr/share/GeoIP/city.mmdb\n"},

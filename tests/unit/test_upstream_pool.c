@@ -709,6 +709,105 @@ static void test_many_at_once_and_again(void **state)
     world_stop();
 }
 
+/* Accepts, and does not say a word: of TLS neither. */
+static void serve_silence(struct origin_conn *c, void *user)
+{
+    (void)user;
+    origin_wait_gate(c);
+}
+
+enum { HERD = LIMIT_CONNECTING + 40 };
+
+/* A herd towards a server that is silent: so many knock, and the others hear of what came of that.
+ */
+static void test_so_many_connect_at_once(void **state)
+{
+    static struct client c[HERD];
+    char url[64];
+
+    (void)state;
+    memset(c, 0, sizeof(c));
+    world_start(serve_silence, NULL);
+    snprintf(url, sizeof(url), "https%s", strchr(origin_url(world.origin), ':'));
+    world.servers[0] = url;
+    world.opt.connections = HERD;
+    world.opt.connect_ms = 1500;
+    for (int i = 0; i < HERD; i++)
+        assert_int_equal(client_start(&c[i], get_request("/")), ERR_OK);
+    while (origin_connections(world.origin) < LIMIT_CONNECTING)
+        world_pass(5);
+    assert_int_equal(metrics_get(METRIC_UPSTREAM_QUEUED), HERD - LIMIT_CONNECTING);
+    upstream_cancel(c[HERD - 1].fetch); /* in the queue, and among those that knock */
+    upstream_cancel(c[0].fetch);
+    world_pass(20);
+    assert_int_equal(metrics_get(METRIC_UPSTREAM_QUEUED), HERD - LIMIT_CONNECTING - 2);
+    for (int i = 1; i < HERD - 1; i++) {
+        client_wait(&c[i]);
+        must_be(&c[i], UPSTREAM_FAILED_CONNECT_TIME);
+    }
+    assert_true(origin_connections(world.origin) <= LIMIT_CONNECTING + 1);
+    assert_int_equal(metrics_get(METRIC_UPSTREAM_QUEUED), 0);
+    c[0].fetch = c[HERD - 1].fetch = NULL;
+    for (int i = 0; i < HERD; i++)
+        client_release(&c[i]);
+    origin_open_gate(world.origin);
+    world_stop();
+}
+
+/* Where connections come about, all have their turn; then an idle one needs none. */
+static void test_a_herd_gets_through(void **state)
+{
+    static struct client c[HERD];
+
+    (void)state;
+    memset(c, 0, sizeof(c));
+    world_start(serve_after_gate, NULL);
+    world.opt.connections = HERD;
+    for (int i = 0; i < HERD; i++)
+        assert_int_equal(client_start(&c[i], get_request("/")), ERR_OK);
+    world_wait_requests(HERD);
+    assert_int_equal(origin_connections(world.origin), HERD);
+    origin_open_gate(world.origin);
+    for (int i = 0; i < HERD; i++) {
+        client_wait(&c[i]);
+        must_be(&c[i], UPSTREAM_OK);
+        client_release(&c[i]);
+    }
+    assert_int_equal(metrics_get(METRIC_UPSTREAM_QUEUED), 0);
+    world_stop();
+}
+
+/* What nobody could connect to is left, by those too that have not tried. */
+static void test_a_herd_goes_to_another_server(void **state)
+{
+    static struct client c[HERD];
+    struct origin *silent = origin_start(serve_silence, NULL, NULL, NULL);
+    char url[64];
+
+    (void)state;
+    memset(c, 0, sizeof(c));
+    world_start(serve_text, (void *)(uintptr_t)ok);
+    snprintf(url, sizeof(url), "https%s", strchr(origin_url(silent), ':'));
+    world.servers[1] = world.servers[0];
+    world.servers[0] = url;
+    world.opt.servers_count = 2;
+    world.opt.weights = (const unsigned[]){100, 1};
+    world.opt.connections = HERD;
+    world.opt.connect_ms = 1000;
+    for (int i = 0; i < HERD; i++)
+        assert_int_equal(client_start(&c[i], get_request("/")), ERR_OK);
+    for (int i = 0; i < HERD; i++) {
+        client_wait(&c[i]);
+        client_release(&c[i]);
+    }
+    /* retries have a budget: the others are told of the failure, at the same time */
+    assert_true(origin_connections(silent) <= LIMIT_CONNECTING);
+    assert_true(origin_requests(world.origin) > 0);
+    origin_open_gate(silent);
+    world_stop();
+    origin_stop(silent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -737,6 +836,9 @@ int main(void)
         cmocka_unit_test(test_everything_else_works_from_inside),
         cmocka_unit_test(test_the_end_of_all_cancels_what_runs),
         cmocka_unit_test(test_many_at_once_and_again),
+        cmocka_unit_test(test_so_many_connect_at_once),
+        cmocka_unit_test(test_a_herd_gets_through),
+        cmocka_unit_test(test_a_herd_goes_to_another_server),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,13 +134,18 @@ class Edge:
             if status is not None:
                 raise NotStarted(status, self.said())
             try:
-                if self.admin("GET", "/readyz", timeout=2)[0] == 200:
+                if self.admin("GET", "/readyz", timeout=2)[0] == 200 and self.is_at_its_port():
                     return
             except OSError:
                 pass
             if time.monotonic() > deadline:
                 raise AssertionError(f"not ready after {seconds(timeout):g} s:\n{self.said()}")
             time.sleep(0.01)
+
+    def is_at_its_port(self):
+        """Is it this daemon that answers at the admin port, and not another that was faster to take it?"""
+        status, text = self.admin("GET", "/status", timeout=2)
+        return status == 200 and json.loads(text)["config"] == str(self.file)
 
     @property
     def is_running(self):
