@@ -70,6 +70,8 @@ struct cache_fetch_head {
 };
 
 struct cache_fetch_events {
+    /* An interim response (1xx), before the head; as it came, borrowed for the call. */
+    void (*interim)(void *user, int status, const struct http_fields *fields);
     void (*head)(void *user, const struct cache_fetch_head *h);
     bool (*body)(void *user, const char *p,
                  size_t n); /* false: pause after these bytes, until resume */
@@ -198,6 +200,10 @@ struct cache_client {
                    const struct cache_answer *a); /* once; may come from inside cache_start() */
     void (*ready)(
         void *user); /* after CACHE_BODY_WAIT: ask again; never from inside cache_body_next() */
+    /* The upstream has sent an interim response (1xx) to the request of this very exchange; before
+     * answer(), never from inside cache_start().  End-to-end fields; borrowed for the call.  NULL:
+     * not wanted. */
+    void (*interim)(void *user, int status, const struct http_fields *fields);
 };
 
 /* Begin.  NULL when out of memory.  The exchange ends with cache_end(), whatever happens. */

@@ -56,6 +56,14 @@ static bool whole_for_range(const struct cache_exchange *x)
                        purge_head(x->worker->cache->purge), reactor_now_ms(x->worker->reactor));
 }
 
+static void on_interim(void *user, int status, const struct http_fields *fields)
+{
+    struct cache_exchange *x = user;
+
+    if (!x->answered && x->client->interim != NULL)
+        x->client->interim(x->user, status, fields);
+}
+
 static void enter(struct cache_exchange *x, bool is_shared)
 {
     bool fetches_whole = whole_for_range(x);
@@ -81,6 +89,7 @@ static void enter(struct cache_exchange *x, bool is_shared)
         /* a range, or a HEAD: what they ask of is there, though the store does
            not show it yet */
         .joins_whole = is_shared && (!may_share || is_head) && x->decision.action != REQUEST_PASS,
+        .interim = on_interim,
     };
 
     x->is_pass = is_pass;

@@ -286,11 +286,13 @@ static struct slice table_key(const struct lookup *l, struct arena *a)
 
 static void end_now(struct fill *f, enum response_failure failure);
 
-static enum err attach_leader(struct fill *f, struct cache_worker *w, void (*ready)(void *),
-                              void *user, struct fill_reader **out)
+static enum err attach_leader(struct fill *f, struct cache_worker *w, const struct fill_plan *plan,
+                              void (*ready)(void *), void *user, struct fill_reader **out)
 {
     pthread_mutex_lock(&f->lock);
     *out = fill__attach(f, w, ready, user);
+    if (*out != NULL)
+        (*out)->interim = plan->interim;
     pthread_mutex_unlock(&f->lock);
     return *out == NULL ? ERR_NOMEM : ERR_OK;
 }
@@ -364,7 +366,7 @@ enum err fill_enter(struct cache_worker *w, const struct fill_plan *wanted,
     else
         *out_leads = true;
     if (*out_leads && !plan->is_background)
-        e = attach_leader(f, w, ready, user, out);
+        e = attach_leader(f, w, plan, ready, user, out);
     if (!*out_leads || e != ERR_OK)
         end_now(f, RESPONSE_OVERLOADED);
     return e;
@@ -479,7 +481,11 @@ static enum request_conditions conditions_of(const struct fill *f)
 static void send_request(struct fill *f)
 {
     static const struct cache_fetch_events events = {
-        .head = fill__on_head, .body = fill__on_body, .done = fill__on_done};
+        .interim = fill__on_interim,
+        .head = fill__on_head,
+        .body = fill__on_body,
+        .done = fill__on_done,
+    };
     struct http_fields fields;
     struct cache_fetch_request rq = {
         .site = f->rq.site,

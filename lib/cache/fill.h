@@ -69,6 +69,8 @@ struct fill_plan { /* borrowed for the call */
     bool joins_whole; /* though not shared, may have what has come whole and waits for its commit */
     bool is_background; /* runs without a reader */
     bool asks_for_client; /* the origin is also asked whether what the client has is still good */
+    /* Of the one who leads: what the upstream says before its answer.  As in struct cache_client. */
+    void (*interim)(void *user, int status, const struct http_fields *fields);
 };
 
 /*

@@ -39,6 +39,28 @@ static void keep_end_to_end(struct fill *f, struct http_fields *fields)
     http_fields_remove(fields, SLICE("selvage-differs"));
 }
 
+/*
+ * RFC 9110 section 15.2: for the one whose request it answers, and nobody else: it is not stored,
+ * not kept for those who wait, and none of its fields is the final answer's.  Its reader is on this
+ * thread, so it is still there when the lock is not held any more.
+ */
+void fill__on_interim(void *user, int status, const struct http_fields *fields)
+{
+    struct fill *f = user;
+    struct http_fields told = *fields; /* whoever told it will not look again */
+    struct fill_reader *r;
+
+    pthread_mutex_lock(&f->lock);
+    r = f->has_result ? NULL : f->readers;
+    while (r != NULL && r->interim == NULL)
+        r = r->next;
+    pthread_mutex_unlock(&f->lock);
+    if (r == NULL)
+        return;
+    keep_end_to_end(f, &told);
+    r->interim(r->user, status, &told);
+}
+
 static uint64_t length_said(const struct cache_fetch_head *h)
 {
     uint64_t n;

@@ -22,6 +22,7 @@ struct fill_reader {
     struct fill *fill; /* a reference */
     struct cache_worker *worker;
     void (*ready)(void *user);
+    void (*interim)(void *user, int status, const struct http_fields *fields); /* the leader's */
     void *user;
 
     /* Under the fill's lock. */
@@ -140,6 +141,7 @@ void fill__give_up(struct fill *f, enum response_failure failure);
 /* ---- fill_head.c ---- */
 
 struct store_key fill__key_of(const struct fill *f, uint64_t variant);
+void fill__on_interim(void *user, int status, const struct http_fields *fields);
 void fill__on_head(void *user, const struct cache_fetch_head *h);
 /* Bring the stored head up to date; false when there is nothing to keep. */
 bool fill__store_freshened(struct fill *f);

@@ -104,6 +104,8 @@ struct config_site {
     uint64_t tunnel_idle_ms;
     uint64_t hsts_s;           /* 0: none */
     bool log_full;             /* log: full */
+    bool strict_fields;        /* request_fields: strict */
+    struct config_strings fields_also; /* lower-case names of request fields that go upstream then */
     bool underscores;          /* request_fields with '_' are let through */
     enum config_geo geo;
     uint64_t geo_min_size;     /* geo_redirect: of a stored object that is worth it */

@@ -12,6 +12,7 @@ enum {
     SHIELDS_MAX = 16, /* of a group */
     RULES_MAX = 1000,
     TARGETED_MAX = 4,
+    FIELDS_ALSO_MAX = 64,
     WORDS_MAX = 256, /* methods, types, cookies, parameters */
     TOKENS_MAX = 1000,
     NODES_MAX = 256,
@@ -69,6 +70,7 @@ static const struct config_word losts[] = {{"revalidate", CONFIG_LOST_REVALIDATE
                                            {0}};
 static const struct config_word peers[] = {
     {"certificate", CONFIG_PEERS_CERTIFICATE, false}, {"secret", CONFIG_PEERS_SECRET, false}, {0}};
+static const struct config_word request_fields[] = {{"known", 0, false}, {"strict", 1, false}, {0}};
 static const struct config_word underscores[] = {{"drop", 0, false}, {"allow", 1, false}, {0}};
 
 /* ---- a site ---- */
@@ -252,6 +254,13 @@ static const struct config_key site_keys[] = {
      .means = "Strict-Transport-Security for that long; default: none"},
     {"log", CONFIG_BOOL, AT(config_site, log_full), .words = logs,
      .means = "full: whole client addresses and query values in the access log; default: short"},
+    {"request_fields", CONFIG_BOOL, AT(config_site, strict_fields), .words = request_fields,
+     .means =
+         "strict: the origin gets the fields of the standards, and those of request_fields_also, "
+         "and no others; default: known: all but those that origins are known to act on"},
+    {"request_fields_also", CONFIG_TEXTS, AT(config_site, fields_also), .is_lower = true,
+     .max = FIELDS_ALSO_MAX, .check = config__check_field,
+     .means = "names that go to the origin besides, with request_fields: strict"},
     {"underscores", CONFIG_BOOL, AT(config_site, underscores), .words = underscores,
      .means = "request fields with '_' in their names; default: drop"},
     {"geo", CONFIG_WORD, AT(config_site, geo), .words = geos,

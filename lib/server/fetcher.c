@@ -147,6 +147,13 @@ static void on_head(void *user, const struct upstream_head *h)
     f->events->head(f->fill, &head); /* may cancel, and so free it */
 }
 
+static void on_interim(void *user, int status, const struct http_fields *fields)
+{
+    struct fetch *f = user;
+
+    f->events->interim(f->fill, status, fields); /* may cancel, and so free it */
+}
+
 static enum upstream_flow on_body(void *user, const char *p, size_t n)
 {
     struct fetch *f = user;
@@ -220,7 +227,7 @@ static uint64_t key_of(const struct cache_fetch_request *rq)
 static enum err start(void *user, const struct cache_fetch_request *rq,
                       const struct cache_fetch_events *events, void *fill, void **out_fetch)
 {
-    static const struct upstream_events ours = {on_head, on_body, on_done, NULL};
+    static const struct upstream_events ours = {on_head, on_body, on_done, NULL, on_interim};
     struct worker *w = user;
     const struct snapshot_origin *origin = rq->site->user;
     struct sorted fields;

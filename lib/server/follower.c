@@ -149,7 +149,7 @@ static void on_told(void *user, enum upstream_failure failure, const char *text)
 /* One at a time; what came meanwhile goes with the next. */
 static void tell(struct follower *f)
 {
-    static const struct upstream_events ev = {on_told_head, on_told_body, on_told, NULL};
+    static const struct upstream_events ev = {on_told_head, on_told_body, on_told, NULL, NULL};
     struct purge_position now;
 
     purge_position(f->opt.purge, &now);
@@ -305,7 +305,7 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
 
 static void begin(void *user)
 {
-    static const struct upstream_events ev = {on_head, on_body, on_done, NULL};
+    static const struct upstream_events ev = {on_head, on_body, on_done, NULL, NULL};
     struct follower *f = user;
 
     f->heard_ms = clock_mono_ms();

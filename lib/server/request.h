@@ -4,6 +4,7 @@
  * request.c      refusals, redirects, health; the exchange with lib/cache begins and ends here
  * response.c     the answer on its way out: pulled, or pushed piece by piece
  * response_fields.c   what is added to an answer's fields
+ * interim.c      what the upstream says before its answer (1xx)
  * fetcher.c      struct cache_fetcher over lib/upstream
  * tunnel.h       a WebSocket, once the upstream has agreed to it
  * accesslog.c    one line a request
@@ -30,6 +31,26 @@ enum {
 
 /* Verdicts of the access log that lib/cache does not know. */
 enum request_verdict { REQUEST_OF_CACHE, REQUEST_REFUSED, REQUEST_LOCAL };
+
+struct local_answer { /* all static text, or in the pool */
+    int status;
+    const char *reason; /* for the access log */
+    const char *text;   /* a line of plain text; NULL: no body */
+    const char *allow, *location, *retry_after, *websocket_version;
+    const char *peer_error; /* for Selvage-Error; NULL: none */
+    bool is_not_kept;       /* a redirect that no cache may keep */
+    bool is_for_any_origin; /* scripts and fonts of other origins follow it */
+    enum request_verdict verdict;
+};
+
+/* Of HTTP/1: a write of an interim response is open, and libh2o takes one at a time. */
+struct interim {
+    unsigned count;    /* told so far */
+    bool is_writing;
+    struct slice next; /* what came meanwhile; in the arena */
+    enum { INTERIM_BEFORE_NOTHING, INTERIM_BEFORE_ANSWER, INTERIM_BEFORE_LOCAL } before;
+    struct local_answer local; /* of INTERIM_BEFORE_LOCAL */
+};
 
 struct server_request {
     h2o_generator_t generator; /* first: libh2o hands it back */
@@ -73,6 +94,7 @@ struct server_request {
     struct block *held[REQUEST_PIECES_MAX]; /* references: what they hold is on its way */
     unsigned held_count;
     size_t held_bytes;
+    struct interim interim;
 
     /* the access log */
     enum request_verdict verdict;
@@ -107,17 +129,6 @@ extern const struct cache_client response_client; /* its user is the struct serv
  */
 void response_begin(struct server_request *r);
 
-struct local_answer { /* all static text, or in the pool */
-    int status;
-    const char *reason; /* for the access log */
-    const char *text;   /* a line of plain text; NULL: no body */
-    const char *allow, *location, *retry_after, *websocket_version;
-    const char *peer_error; /* for Selvage-Error; NULL: none */
-    bool is_not_kept;       /* a redirect that no cache may keep */
-    bool is_for_any_origin; /* scripts and fonts of other origins follow it */
-    enum request_verdict verdict;
-};
-
 /* Answer without the cache.  The request may be gone afterwards. */
 void response_local(struct server_request *r, const struct local_answer *a);
 
@@ -125,6 +136,19 @@ void response_local(struct server_request *r, const struct local_answer *a);
 void response_cut(struct server_request *r);
 
 void response_release(struct server_request *r); /* from the disposer: what is on its way */
+
+/* Bytes are handed to libh2o, or were taken: the client's pace is watched between them. */
+void response_output_begin(struct server_request *r);
+void response_output_end(struct server_request *r);
+
+/* ---- interim.c ---- */
+
+/* Relay it at once, to clients that know of interim responses. */
+void interim_relay(void *request, int status, const struct http_fields *fields);
+
+/* Is one being written?  Then the answer waits for that, and is begun again by interim.c. */
+bool interim_holds_answer(struct server_request *r);
+bool interim_holds_local(struct server_request *r, const struct local_answer *a);
 
 /* ---- response_fields.c ---- */
 

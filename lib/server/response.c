@@ -57,7 +57,7 @@ static void sending_end(struct sending s)
         s.worker->ctx._timestamp_cache.value = s.now;
 }
 
-static void output_begin(struct server_request *r)
+void response_output_begin(struct server_request *r)
 {
     if (r->is_output)
         return;
@@ -65,7 +65,7 @@ static void output_begin(struct server_request *r)
     conn_output_begin(r->conn);
 }
 
-static void output_end(struct server_request *r)
+void response_output_end(struct server_request *r)
 {
     if (!r->is_output)
         return;
@@ -187,7 +187,7 @@ static void push(struct server_request *r)
         return;
     }
     count_body(r, r->held_bytes);
-    output_begin(r);
+    response_output_begin(r);
     r->is_sending = true;
     r->is_over = got == CACHE_BODY_END;
     h2o_send(r->req, iov, r->held_count,
@@ -200,7 +200,7 @@ static void on_proceed(h2o_generator_t *g, h2o_req_t *req)
 
     (void)req;
     r->is_sending = false;
-    output_end(r);
+    response_output_end(r);
     release_held(r);
     push(r);
 }
@@ -220,7 +220,7 @@ static void push_first(struct server_request *r)
     }
     r->generator.proceed = on_proceed;
     count_body(r, r->held_bytes);
-    output_begin(r);
+    response_output_begin(r);
     r->is_sending = true;
     r->is_over = got == CACHE_BODY_END;
     s = sending_begin(r);
@@ -238,7 +238,7 @@ static void send_head_alone(struct server_request *r)
     struct sending s = sending_begin(r);
 
     r->is_over = true;
-    output_begin(r);
+    response_output_begin(r);
     h2o_start_response(r->req, &r->generator);
     h2o_send(r->req, NULL, 0, H2O_SEND_STATE_FINAL);
     sending_end(s);
@@ -249,7 +249,7 @@ static void pull(struct server_request *r)
     struct sending s = sending_begin(r);
     h2o_ostream_t *top;
 
-    output_begin(r);
+    response_output_begin(r);
     h2o_start_response(r->req, &r->generator);
     top = r->req->_ostr_top;
     CHECK(top->start_pull !=
@@ -260,6 +260,8 @@ static void pull(struct server_request *r)
 
 void response_begin(struct server_request *r)
 {
+    if (interim_holds_answer(r))
+        return;
     if (r->is_moved)
         region_redirect(r);
     else if (!r->has_body || r->left == 0)
@@ -296,7 +298,7 @@ static void on_ready(void *user)
         push(r);
 }
 
-const struct cache_client response_client = {on_answer, on_ready};
+const struct cache_client response_client = {on_answer, on_ready, interim_relay};
 
 /* ---- answers of our own ---- */
 
@@ -311,6 +313,8 @@ void response_local(struct server_request *r, const struct local_answer *a)
     h2o_req_t *req = r->req;
     size_t bytes = a->text == NULL ? 0 : strlen(a->text);
 
+    if (interim_holds_local(r, a))
+        return;
     r->verdict = a->verdict;
     r->cache_verdict = VERDICT_ERROR;
     r->reason = a->reason;
@@ -333,7 +337,7 @@ void response_local(struct server_request *r, const struct local_answer *a)
     r->is_sent = r->is_over = true;
     r->status = a->status;
     r->first_us = clock_mono_us();
-    output_begin(r);
+    response_output_begin(r);
     if (!r->is_head)
         r->body_bytes = bytes;
     h2o_send_inline(req, a->text == NULL ? "" : a->text, r->is_head ? 0 : bytes);
@@ -342,5 +346,5 @@ void response_local(struct server_request *r, const struct local_answer *a)
 void response_release(struct server_request *r)
 {
     release_held(r);
-    output_end(r);
+    response_output_end(r);
 }

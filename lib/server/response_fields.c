@@ -28,6 +28,8 @@ const char *response_reason(int status)
     } known[] = {
         {200, "OK"},
         {101, "Switching Protocols"},
+        {102, "Processing"},
+        {103, "Early Hints"},
         {304, "Not Modified"},
         {206, "Partial Content"},
         {404, "Not Found"},

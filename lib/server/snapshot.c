@@ -275,6 +275,8 @@ static enum err fill_site(struct snapshot *all, struct site *s, struct snapshot_
         .client_reload = reload_of(c->client_reload),
         .targeted_fields = strings_of(&c->targeted_fields),
         .set_cookie_rfc = c->set_cookie == CONFIG_SET_COOKIE_RFC,
+        .strict_fields = c->strict_fields,
+        .fields_also = strings_of(&c->fields_also),
         .underscores = c->underscores,
         .max_request_body = c->max_request_body,
         .tunnels_max = c->tunnels,

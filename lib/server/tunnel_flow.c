@@ -229,7 +229,8 @@ static void on_second_head(void *user, const struct upstream_head *h)
     CHECK(false); /* there is one head */
 }
 
-const struct upstream_events tunnel__events = {on_second_head, on_down, on_upstream_end, on_room};
+const struct upstream_events tunnel__events = {on_second_head, on_down, on_upstream_end, on_room,
+                                               NULL};
 
 void tunnel__send_close(struct tunnel *t)
 {

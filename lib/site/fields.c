@@ -42,6 +42,39 @@ static const char *const dropped[] = {
     "x-url-scheme",
 };
 
+/*
+ * What a strict site lets through: fields that the standards give a meaning which is in the key, or
+ * is no business of a shared answer.  Sorted as above.
+ */
+static const char *const standard[] = {
+    "accept",
+    "accept-*",
+    "access-control-request-*",
+    "authorization",
+    "available-dictionary",
+    "cache-control",
+    "cdn-loop",
+    "content-*",
+    "cookie",
+    "dictionary-id",
+    "dnt",
+    "if-*",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "prefer",
+    "priority",
+    "range",
+    "referer",
+    "save-data",
+    "sec-*",
+    "traceparent",
+    "tracestate",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "via",
+};
+
 /* CGI, WSGI and Rack hand '-' and '_' on as one and the same byte, so both are '-' here. */
 static unsigned char folded(char c)
 {
@@ -62,10 +95,24 @@ static int compare(const void *name, const void *entry)
     return (i < have.n) - (want[i] != '\0');
 }
 
+#define IS_IN(name, table)                                                                         \
+    (bsearch(&(name), (table), sizeof(table) / sizeof((table)[0]), sizeof((table)[0]), compare) != \
+     NULL)
+
+static bool is_let_through(const struct site *s, struct slice name)
+{
+    if (IS_IN(name, standard))
+        return true;
+    for (size_t i = 0; i < s->fields_also.count; i++)
+        if (slice_eq(name, slice_of(s->fields_also.item[i])))
+            return true;
+    /* the client's own have been replaced by what we know */
+    return s->sends_country && slice_starts_with(name, SLICE("x-geo-"));
+}
+
 bool site_field_goes_upstream(const struct site *s, struct slice name)
 {
     if (slice_index(name, '_') < name.n && !s->underscores)
         return false;
-    return bsearch(&name, dropped, sizeof(dropped) / sizeof(dropped[0]), sizeof(dropped[0]),
-                   compare) == NULL;
+    return !IS_IN(name, dropped) && (!s->strict_fields || is_let_through(s, name));
 }

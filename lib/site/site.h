@@ -48,6 +48,8 @@ struct site {
     struct site_strings targeted_fields; /* lower-case names that stand above CDN-Cache-Control, in this order */
     bool set_cookie_rfc;
     bool has_deception_guard; /* what has another content type than its path's extension says is not stored */
+    bool strict_fields; /* only request fields that are known to be harmless go upstream, and: */
+    struct site_strings fields_also; /* lower-case names */
     bool underscores;
     uint64_t max_request_body;
     uint64_t tunnels_max; /* at once, of the process */

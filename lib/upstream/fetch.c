@@ -346,6 +346,14 @@ bool upstream__fetch_head(struct upstream_fetch *f)
 
 /* What libcurl calls. */
 
+static bool tell_interim(struct upstream_fetch *f)
+{
+    f->moved_ms = now_ms(f);
+    if (f->events.interim != NULL)
+        f->events.interim(f->user, f->head.status, &f->head.fields);
+    return f->state == FETCH_RUNNING;
+}
+
 static size_t on_header(char *p, size_t one, size_t n, void *user)
 {
     struct upstream_fetch *f = user;
@@ -358,6 +366,8 @@ static size_t on_header(char *p, size_t one, size_t n, void *user)
     switch (head_line(&f->head, (struct slice){p, n})) {
     case HEAD_MORE:
         return n;
+    case HEAD_INTERIM:
+        return tell_interim(f) ? n : 0;
     case HEAD_GARBAGE:
         fail(f, UPSTREAM_FAILED_GARBAGE, f->head.complaint);
         return 0;

@@ -23,11 +23,16 @@ void head_release(struct head *h)
     arena_release(&h->arena);
 }
 
-void head_restart(struct head *h)
+static void forget_fields(struct head *h)
 {
     arena_release(&h->arena);
     arena_init(&h->arena, h->lent, sizeof(h->lent), ARENA_BYTES_MAX);
     h->fields = (struct http_fields){0};
+}
+
+void head_restart(struct head *h)
+{
+    forget_fields(h);
     h->status = h->minor = 0;
     h->complaint = NULL;
     h->in_fields = false;
@@ -61,6 +66,8 @@ static enum head_step status_line(struct head *h, struct slice s)
         return refuse(h, "the status is below 100");
     if (h->status == 101 && !h->takes_101)
         return refuse(h, "switches protocols, which was not asked for");
+    if (h->fields.count > 0) /* of an interim head */
+        forget_fields(h);
     h->in_fields = true;
     h->lines = 0;
     h->text.n = 0;
@@ -112,12 +119,12 @@ static enum head_step field_line(struct head *h, struct slice s)
     return h->text.failed ? refuse(h, "the head is too large") : HEAD_MORE;
 }
 
-static enum head_step complete(struct head *h)
+static enum head_step complete(struct head *h, enum head_step step)
 {
     char *p = h->text.p, *end;
 
     if (h->lines == 0)
-        return HEAD_COMPLETE;
+        return step;
     end = p + h->text.n;
     while (p < end) {
         char *lf = memchr(p, '\n', (size_t)(end - p));
@@ -135,7 +142,7 @@ static enum head_step complete(struct head *h)
             return refuse(h, "no memory for the fields");
         p = lf + 1;
     }
-    return HEAD_COMPLETE;
+    return step;
 }
 
 enum head_step head_line(struct head *h, struct slice line)
@@ -154,9 +161,9 @@ enum head_step head_line(struct head *h, struct slice line)
     if (line.n > 0)
         return line.p[0] == ' ' || line.p[0] == '\t' ? continued(h, line) : field_line(h, line);
     if (h->status >= 200 || h->status == 101)
-        return complete(h);
+        return complete(h, HEAD_COMPLETE);
     h->in_fields = false; /* the interim head ends here, and its fields with it */
-    return HEAD_MORE;
+    return h->status == 100 ? HEAD_MORE : complete(h, HEAD_INTERIM);
 }
 
 /* All values of all lines must be the same number (RFC 9112 section 6.3, rule 5). */

@@ -1,9 +1,9 @@
 /*
  * head: the head of an HTTP/1 response, line by line, and what it says about the body.
  *
- * Heads of interim responses (1xx) are taken and forgotten.  Nothing of what libcurl has understood
- * is used: where the body ends is decided here, from the fields, and what two readers could
- * understand differently is refused.  Pure; one thread.
+ * Heads of interim responses (1xx) are told one by one; 100 is nobody's business but ours.  Nothing
+ * of what libcurl has understood is used: where the body ends is decided here, from the fields, and
+ * what two readers could understand differently is refused.  Pure; one thread.
  */
 #ifndef UPSTREAM_HEAD_H
 #define UPSTREAM_HEAD_H
@@ -21,10 +21,10 @@
 enum { HEAD_LENT_BYTES = 2048 }; /* fields of an ordinary head need no malloc */
 
 struct head {
-    int status, minor; /* HTTP/1.minor */
-    struct http_fields
-        fields;            /* with HEAD_COMPLETE; valid until head_restart() or head_release() */
-    const char *complaint; /* with HEAD_GARBAGE and ERR_INVALID: static text */
+    int status, minor;         /* HTTP/1.minor */
+    struct http_fields fields; /* with HEAD_COMPLETE, until head_restart() or head_release(); with
+                                  HEAD_INTERIM, until the next line */
+    const char *complaint;     /* with HEAD_GARBAGE and ERR_INVALID: static text */
 
     bool takes_101;     /* asked for by the request: then it is a final answer; not touched by
                            head_restart() */
@@ -43,7 +43,12 @@ void head_release(struct head *h);
 /* Forget everything but the memory; a head can be collected anew. */
 void head_restart(struct head *h);
 
-enum head_step { HEAD_MORE, HEAD_COMPLETE, HEAD_GARBAGE };
+enum head_step {
+    HEAD_MORE,
+    HEAD_INTERIM, /* of status 102 to 199, whole; another head follows */
+    HEAD_COMPLETE,
+    HEAD_GARBAGE,
+};
 
 /* Take one line with its LF or CRLF; an empty one ends the head.  Not after HEAD_COMPLETE or
  * HEAD_GARBAGE. */

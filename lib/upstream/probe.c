@@ -99,7 +99,7 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
 
 static void on_timer(void *user)
 {
-    static const struct upstream_events events = {on_head, on_body, on_done, NULL};
+    static const struct upstream_events events = {on_head, on_body, on_done, NULL, NULL};
     struct probe *b = user;
     struct upstream_request rq = {
         .target = b->own,

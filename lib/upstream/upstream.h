@@ -114,7 +114,7 @@ enum upstream_framing {
 };
 
 struct upstream_head {
-    int status; /* final: 1xx are skipped */
+    int status; /* final: 1xx come by interim() */
     struct http_fields
         fields; /* lower-case names, all lines, hop-by-hop ones too; borrowed for the call */
     enum upstream_framing framing;
@@ -140,6 +140,8 @@ struct upstream_events {
                  const char *text); /* last; the fetch is gone when this returns */
     void (*room)(void *user); /* of a tunnel: all that upstream_send() had taken is on its way; NULL
                                  is fine */
+    /* An interim response of status 102 to 199, before head(); fields as there.  NULL is fine. */
+    void (*interim)(void *user, int status, const struct http_fields *fields);
 };
 
 struct upstream_request { /* borrowed for the call */

@@ -6,6 +6,7 @@
 // Over HTTP/2 the requests and every check are the suite's own; only its fetch is ours, because its own speaks HTTP/1.1.
 import fs from 'node:fs'
 import http2 from 'node:http2'
+import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -49,6 +50,24 @@ class Fields {
   [Symbol.iterator] () { return this.map[Symbol.iterator]() }
 }
 
+// How a newer suite sees interim responses: it has undici's global dispatcher tell it.  In its place, one that sends nothing
+// and remembers who wants to hear.
+function installDispatcher () {
+  let undici
+  try {
+    undici = createRequire(path.resolve(suite, 'package.json'))('undici')
+  } catch {
+    return // an older suite has no such tests
+  }
+  class Listening extends undici.Dispatcher {
+    dispatch (interim, handler) {
+      interim.tell = (status, fields) => handler.onResponseStart?.(null, status, fields)
+      return true
+    }
+  }
+  undici.setGlobalDispatcher(new Listening())
+}
+
 const sessions = []
 let turn = 0
 
@@ -74,6 +93,8 @@ function fetchHttp2 (url, init = {}) {
     else fields[name] = [fields[name], String(v)].flat()
   }
   if (init.body !== undefined && !('content-type' in fields)) fields['content-type'] = 'text/plain;charset=UTF-8'
+  const interim = { tell () {} }
+  init.dispatcher?.dispatch(interim, { onRequestStart () {}, onResponseStart () {} })
 
   return new Promise((resolve, reject) => {
     const stream = session().request(fields, { endStream: init.body === undefined })
@@ -85,6 +106,7 @@ function fetchHttp2 (url, init = {}) {
     body.catch(() => {})
     const fail = e => { reject(e); ended.reject(e) }
     stream.setTimeout(REQUEST_MS, () => { fail(new Error('no answer in time')); stream.close() })
+    stream.on('headers', head => interim.tell(head[':status'], { ...head }))
     stream.on('response', (head, flags, raw) => {
       const headers = new Fields()
       for (let i = 0; i < raw.length; i += 2) if (raw[i][0] !== ':') headers.add(raw[i].toLowerCase(), raw[i + 1])
@@ -103,6 +125,7 @@ async function runHttp2 () {
   const tests = await loadTests()
   const { runTests, getResults } = await load('client/runner.mjs', 'test-engine/client/runner.mjs')
 
+  installDispatcher()
   globalThis.fetch = fetchHttp2
   // Newer suites use the global one and have no argument for it.
   await (runTests.length >= 4 ? runTests(tests, fetchHttp2, false, base) : runTests(tests, false, base))

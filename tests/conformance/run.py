@@ -113,10 +113,10 @@ class Suite:
         given = {f"npm_package_config_{k}": str(v) for k, v in self.package.get("config", {}).items()}
         return {**os.environ, **given, **{f"npm_config_{k}": str(v) for k, v in settings.items()}}
 
-    def script(self, name):
-        """The command of a script of package.json, without a shell's `&`."""
+    def script(self, name, *before):
+        """The command of a script of package.json, without a shell's `&`; with these options of node."""
         words = self.package["scripts"][name].replace("&", " ").split()
-        return [self.node, *words[1:]]
+        return [self.node, *before, *words[1:]]
 
     def run(self, command, environment, limit):
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds(limit), cwd=self.folder,
@@ -170,7 +170,7 @@ def run_way(way, suite, directory, authority, origin, only):
         if way.startswith("http2"):
             text = suite.run([suite.node, str(HERE / "driver.mjs"), "http2", str(suite.folder), base], trust, RUN_S)
         else:
-            text = suite.run(suite.script("cli"), {**suite.environment(base=base, id=only), **trust}, RUN_S)
+            text = suite.run(suite.script("cli", "--import", str(HERE / "interim.mjs")), {**suite.environment(base=base, id=only), **trust}, RUN_S)
             if only:
                 print(text)
                 return {}

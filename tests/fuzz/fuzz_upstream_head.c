@@ -12,21 +12,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-/* As libcurl hands it over: up to each LF. */
-static enum head_step feed(struct head *h, struct slice text)
-{
-    enum head_step step = HEAD_MORE;
-
-    while (text.n > 0 && step == HEAD_MORE) {
-        size_t n = slice_index(text, '\n');
-
-        n = n < text.n ? n + 1 : n;
-        step = head_line(h, slice_head(text, n));
-        text = slice_from(text, n);
-    }
-    return step;
-}
-
 static void check_fields(const struct head *h)
 {
     CHECK(h->fields.count <= LIMIT_RESPONSE_FIELDS);
@@ -39,6 +24,25 @@ static void check_fields(const struct head *h)
         for (size_t j = 0; j < f.name.n; j++)
             CHECK(f.name.p[j] < 'A' || f.name.p[j] > 'Z');
     }
+}
+
+/* As libcurl hands it over: up to each LF. */
+static enum head_step feed(struct head *h, struct slice text)
+{
+    enum head_step step = HEAD_MORE;
+
+    while (text.n > 0 && (step == HEAD_MORE || step == HEAD_INTERIM)) {
+        size_t n = slice_index(text, '\n');
+
+        n = n < text.n ? n + 1 : n;
+        step = head_line(h, slice_head(text, n));
+        text = slice_from(text, n);
+        if (step == HEAD_INTERIM) {
+            CHECK(h->status > 101 && h->status < 200);
+            check_fields(h);
+        }
+    }
+    return step;
 }
 
 static void check_framing(struct head *h, bool is_head)

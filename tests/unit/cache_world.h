@@ -214,6 +214,8 @@ struct asker {
     struct buf body;
     uint64_t body_got;
     unsigned readies;
+    unsigned interims;
+    char interim[200]; /* the last one, as "status name: value ..." */
 };
 
 static inline void asker_end(struct asker *a)
@@ -277,8 +279,21 @@ static inline void asker_on_ready(void *user)
         asker_read(a);
 }
 
-static const struct cache_client asker_client = {.answer = asker_on_answer,
-                                                 .ready = asker_on_ready};
+static inline void asker_on_interim(void *user, int status, const struct http_fields *fields)
+{
+    struct asker *a = user;
+    int n = snprintf(a->interim, sizeof(a->interim), "%d", status);
+
+    assert_false(a->has_answer);
+    a->interims++;
+    for (size_t i = 0; i < fields->count; i++)
+        n += snprintf(a->interim + n, sizeof(a->interim) - (size_t)n, " %.*s: %.*s",
+                      (int)fields->item[i].name.n, fields->item[i].name.p,
+                      (int)fields->item[i].value.n, fields->item[i].value.p);
+}
+
+static const struct cache_client asker_client = {
+    .answer = asker_on_answer, .ready = asker_on_ready, .interim = asker_on_interim};
 
 /* The file of a release that the next requests mean; NULL: none. */
 static const struct cache_file *world_asks_for;

@@ -203,6 +203,21 @@ void fake_fetch_head(struct fake_fetch *r, int status, const char *fields,
     arena_release(&arena);
 }
 
+void fake_fetch_interim(struct fake_fetch *r, int status, const char *fields)
+{
+    struct http_fields list = {0};
+    char *text = strdup(fields);
+    struct arena arena;
+
+    CHECK(text != NULL && fake_fetch_is_running(r));
+    arena_init(&arena, NULL, 0, 1 << 20);
+    parse_lines(slice_of(text), &arena, &list);
+    r->events->interim(r->fill, status, &list);
+    memset(text, 'X', strlen(text));
+    free(text);
+    arena_release(&arena);
+}
+
 void fake_fetch_body(struct fake_fetch *r, const char *p, size_t n)
 {
     if (r->is_cancelled)

@@ -42,6 +42,9 @@ const char *fake_fetch_position(const struct fake_fetch *r);
 bool fake_fetch_is_direct(const struct fake_fetch *r); /* not from a peer */
 void fake_fetch_is_from_peer(struct fake_fetch *r);    /* what comes is a peer's */
 
+/* An interim response, as fake_fetch_head(). */
+void fake_fetch_interim(struct fake_fetch *r, int status, const char *fields);
+
 /* The head: fields as "name: value" lines, each ended by '\n'. */
 void fake_fetch_head(struct fake_fetch *r, int status, const char *fields,
                      enum cache_framing framing, uint64_t body_bytes);

@@ -44,6 +44,55 @@ static void test_many_clients_cost_one_fetch(void **state)
     assert_int_equal(world_requests(w), 1);
 }
 
+/* RFC 9110 section 15.2. */
+static void test_interim_responses_are_for_the_one_who_asked(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b, later;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    ask(w, 1, &b, "GET", "/a", "");
+    world_drain(w);
+    fake_fetch_interim(world_last(w, 0), 103,
+                       "connection: x-hop\nx-hop: 1\nage: 3\nlink: </x>\nselvage-error: y\n");
+    assert_string_equal(a.interim, "103 link: </x>");
+    fake_fetch_interim(world_last(w, 0), 102, "");
+    fake_fetch_answer(world_last(w, 0), 200, FRESH, "hello");
+    world_drain(w);
+    assert_string_equal(a.interim, "102");
+    assert_int_equal(a.interims, 2);
+    assert_int_equal(b.interims, 0);
+    asker_got(&a, 200, "hello");
+    asker_got(&b, 200, "hello");
+    assert_null(http_fields_find(&a.fields, SLICE("link")));
+    asker_release(&a);
+    asker_release(&b);
+    world_settle(w);
+    ask(w, 0, &later, "GET", "/a", "");
+    asker_got(&later, 200, "hello");
+    assert_int_equal(later.interims, 0);
+    assert_null(http_fields_find(&later.fields, SLICE("link")));
+    asker_release(&later);
+}
+
+static void test_nobody_hears_what_was_for_one_who_has_left(void **state)
+{
+    struct world *w = *state;
+    struct asker a, b;
+
+    ask(w, 0, &a, "GET", "/a", "");
+    ask(w, 0, &b, "GET", "/a", "");
+    world_drain(w);
+    asker_release(&a);
+    fake_fetch_interim(world_last(w, 0), 103, "link: </x>\n");
+    fake_fetch_answer(world_last(w, 0), 200, FRESH, "hello");
+    world_drain(w);
+    asker_got(&b, 200, "hello");
+    assert_int_equal(b.interims, 0);
+    asker_release(&b);
+    world_settle(w);
+}
+
 static void test_keys_do_not_meet(void **state)
 {
     struct world *w = *state;
@@ -608,6 +657,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD(test_many_clients_cost_one_fetch),
+        WORLD(test_interim_responses_are_for_the_one_who_asked),
+        WORLD(test_nobody_hears_what_was_for_one_who_has_left),
         WORLD(test_keys_do_not_meet),
         WORLD(test_the_leader_leaves_and_the_waiters_stay),
         WORLD(test_one_that_comes_when_the_last_has_left_is_served),

@@ -103,6 +103,8 @@ static void install(const char *name, bool with_defaults)
                                           "set_cookie:",
                                           "max_request_body:",
                                           "log:",
+                                          "request_fields:",
+                                          "request_fields_also:",
                                           "underscores:",
                                           "  files:",
                                           "files: no",
@@ -248,6 +250,8 @@ static void test_what_is_called_a_default_is_one(void **state)
     assert_int_equal(a->set_cookie, b->set_cookie);
     assert_int_equal(a->max_request_body, b->max_request_body);
     assert_int_equal(a->log_full, b->log_full);
+    assert_int_equal(a->strict_fields, b->strict_fields);
+    assert_int_equal(b->fields_also.count, 1); /* shown as an example */
     assert_int_equal(a->underscores, b->underscores);
     assert_int_equal(plain->files_size, full->files_size);
     assert_int_equal(a->files, b->files);

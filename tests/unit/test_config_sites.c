@@ -101,6 +101,8 @@ static void test_a_site_has_the_documented_defaults(void **state)
     assert_int_equal(s->max_request_body, LIMIT_REQUEST_BODY_BYTES);
     assert_int_equal(s->hsts_s, 0);
     assert_false(s->log_full);
+    assert_false(s->strict_fields);
+    assert_int_equal(s->fields_also.count, 0);
     assert_false(s->underscores);
     assert_int_equal(o->servers.count, 1);
     assert_null(o->host_header);
@@ -168,6 +170,8 @@ static void test_everything_of_a_site_arrives(void **state)
              "  max_request_body: 64MiB\n"
              "  hsts: 1y\n"
              "  log: full\n"
+             "  request_fields: strict\n"
+             "  request_fields_also: [X-App, X-Tenant]\n"
              "  underscores: allow\n");
     s = c->sites;
     assert_string_equal(s->hosts.item[0], "www.example.com");
@@ -195,6 +199,8 @@ static void test_everything_of_a_site_arrives(void **state)
     assert_int_equal(s->max_request_body, 64 * MIB);
     assert_int_equal(s->hsts_s, 31536000);
     assert_true(s->log_full);
+    assert_true(s->strict_fields);
+    assert_string_equal(s->fields_also.item[1], "x-tenant");
     assert_true(s->underscores);
     config_unref(c);
 }

@@ -9,7 +9,7 @@
 
 #include "site/site.h"
 
-static const struct site strict, lenient = {.underscores = true};
+static const struct site usual, lenient = {.underscores = true};
 
 /* One of each kind, and the first and last of the table. */
 static const char *const dropped[] = {
@@ -55,7 +55,7 @@ static void test_what_is_no_part_of_the_key_is_dropped(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
-        if (site_field_goes_upstream(&strict, slice_of(dropped[i])) ||
+        if (site_field_goes_upstream(&usual, slice_of(dropped[i])) ||
             site_field_goes_upstream(&lenient, slice_of(dropped[i])))
             fail_msg("%s is let through", dropped[i]);
 }
@@ -106,17 +106,48 @@ static void test_all_else_goes_upstream(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-        if (!site_field_goes_upstream(&strict, slice_of(kept[i])))
+        if (!site_field_goes_upstream(&usual, slice_of(kept[i])))
             fail_msg("%s is dropped", kept[i]);
 }
 
 static void test_names_with_an_underscore_need_the_sites_leave(void **state)
 {
     (void)state;
-    assert_false(site_field_goes_upstream(&strict, SLICE("my_field")));
-    assert_false(site_field_goes_upstream(&strict, SLICE("_")));
+    assert_false(site_field_goes_upstream(&usual, SLICE("my_field")));
+    assert_false(site_field_goes_upstream(&usual, SLICE("_")));
     assert_true(site_field_goes_upstream(&lenient, SLICE("my_field")));
-    assert_true(site_field_goes_upstream(&strict, SLICE("my-field")));
+    assert_true(site_field_goes_upstream(&usual, SLICE("my-field")));
+}
+
+static void test_a_strict_site_lets_only_the_standards_through(void **state)
+{
+    static const char *const also[] = {"x-app"};
+    static const char *const kept[] = {"accept",
+                                       "accept-language",
+                                       "access-control-request-method",
+                                       "authorization",
+                                       "content-type",
+                                       "cookie",
+                                       "if-none-match",
+                                       "range",
+                                       "sec-fetch-site",
+                                       "user-agent",
+                                       "via",
+                                       "x-app"};
+    static const char *const gone[] = {
+        "x-unknown",     "accep",   "acceptable", "x-app2", "x-forwarded-for",
+        "x-geo-country", "viaduct", "a",          "zz",     ""};
+    struct site s = {.strict_fields = true, .fields_also = {also, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+        if (!site_field_goes_upstream(&s, slice_of(kept[i])))
+            fail_msg("%s is dropped", kept[i]);
+    for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
+        if (site_field_goes_upstream(&s, slice_of(gone[i])))
+            fail_msg("%s is let through", gone[i]);
+    s.sends_country = true; /* then the key has it, and the client's own was replaced */
+    assert_true(site_field_goes_upstream(&s, SLICE("x-geo-country")));
 }
 
 int main(void)
@@ -126,6 +157,7 @@ int main(void)
         cmocka_unit_test(test_an_underscore_is_no_way_around_it),
         cmocka_unit_test(test_all_else_goes_upstream),
         cmocka_unit_test(test_names_with_an_underscore_need_the_sites_leave),
+        cmocka_unit_test(test_a_strict_site_lets_only_the_standards_through),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,18 +95,21 @@ static void test_fields_come_lower_case_and_as_they_are(void **state)
     client_release(&c);
 }
 
-static void test_interim_heads_are_skipped_with_their_fields(void **state)
+static void test_interim_heads_are_told_with_their_fields(void **state)
 {
     struct client c = {0};
 
     (void)state;
     ask_text(&c, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-                 "HTTP/1.1 103 Early Hints\r\nLink: </b>\r\n\r\n"
+                 "HTTP/1.1 102 Processing\r\n\r\n"
+                 "HTTP/1.1 103 Early Hints\r\nLink: </b>\r\nX: early\r\n\r\n"
                  "HTTP/1.1 200 OK\r\nX: final\r\nContent-Length: 1\r\n\r\n!");
     must_be(&c, UPSTREAM_OK);
     assert_int_equal(c.status, 200);
     buf_add_char(&c.fields, '\0');
     assert_string_equal(c.fields.p, "x: final\ncontent-length: 1\n");
+    buf_add_char(&c.interims, '\0');
+    assert_string_equal(c.interims.p, "103\nlink: </a>\n102\n103\nlink: </b>\nx: early\n");
     must_have_body(&c, "!");
     client_release(&c);
 }
@@ -470,7 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_framings_are_told_apart),
         cmocka_unit_test(test_fields_come_lower_case_and_as_they_are),
-        cmocka_unit_test(test_interim_heads_are_skipped_with_their_fields),
+        cmocka_unit_test(test_interim_heads_are_told_with_their_fields),
         cmocka_unit_test(test_a_folded_field_is_one_value),
         cmocka_unit_test(test_redirects_are_not_followed),
         cmocka_unit_test(test_contradictions_and_junk_are_refused),

@@ -76,14 +76,15 @@ struct client {
     int status;
     enum upstream_framing framing;
     uint64_t body_bytes;
-    struct buf fields; /* "name: value\n" each */
+    struct buf fields;   /* "name: value\n" each */
+    struct buf interims; /* "status\n", and their fields likewise */
     struct buf body;
     uint64_t received;
     enum upstream_failure failure;
     char text[700];
 
     /* what it does */
-    bool cancels_in_head, cancels_in_body, cancels_in_done;
+    bool cancels_in_interim, cancels_in_head, cancels_in_body, cancels_in_done;
     bool pauses; /* after each piece of the body */
     bool is_paused;
     bool is_broken_in_on; /* was told of a body while paused, or of anything after the end */
@@ -97,6 +98,26 @@ static inline void client_event(struct client *c)
         c->is_broken_in_on = true;
     if (c->flag != NULL)
         *c->flag = true;
+}
+
+static inline void client_interim(void *user, int status, const struct http_fields *fields)
+{
+    struct client *c = user;
+
+    client_event(c);
+    if (c->has_head)
+        c->is_broken_in_on = true;
+    buf_addf(&c->interims, "%d\n", status);
+    for (size_t i = 0; i < fields->count; i++) {
+        buf_add(&c->interims, fields->item[i].name);
+        buf_add(&c->interims, SLICE(": "));
+        buf_add(&c->interims, fields->item[i].value);
+        buf_add_char(&c->interims, '\n');
+    }
+    if (c->cancels_in_interim) {
+        upstream_cancel(c->fetch);
+        c->fetch = NULL;
+    }
 }
 
 static inline void client_head(void *user, const struct upstream_head *h)
@@ -158,15 +179,17 @@ static inline void client_done(void *user, enum upstream_failure f, const char *
         c->in_done(c);
 }
 
-static const struct upstream_events client_events = {client_head, client_body, client_done,
-                                                     NULL};
+static const struct upstream_events client_events = {client_head, client_body, client_done, NULL,
+                                                     client_interim};
 
 static inline void client_reset(struct client *c)
 {
     buf_release(&c->fields);
+    buf_release(&c->interims);
     buf_release(&c->body);
     memset(c, 0, sizeof(*c));
     buf_init(&c->fields, 1 << 20);
+    buf_init(&c->interims, 1 << 16);
     buf_init(&c->body, BODY_KEPT_BYTES);
 }
 
@@ -182,6 +205,7 @@ static inline struct upstream_request get_request(const char *target)
 static inline enum err client_start(struct client *c, struct upstream_request rq)
 {
     buf_init(&c->fields, 1 << 20);
+    buf_init(&c->interims, 1 << 16);
     buf_init(&c->body, BODY_KEPT_BYTES);
     if (world.target == NULL)
         assert_int_equal(upstream_target_new(&world.opt, &world.target), ERR_OK);
@@ -195,6 +219,7 @@ static inline void client_release(struct client *c)
     assert_false(c->is_broken_in_on);
     assert_true(c->dones <= 1 && c->heads <= 1);
     buf_release(&c->fields);
+    buf_release(&c->interims);
     buf_release(&c->body);
 }
 

@@ -24,6 +24,7 @@ class Reply:
     def __init__(self):
         self.status = None  # None: no head came
         self.fields = []
+        self.interims = []  # (status, fields) of each 1xx before it
         self.body = b""
         self.complete = False
         self.first_byte_s = None  # from the request's last byte to the answer's first
@@ -124,8 +125,8 @@ class H1:
         data, self.buffer = self.buffer[:n], self.buffer[n:]
         return data
 
-    def read_head(self, timeout=None):
-        """The head of the next answer that is not 1xx."""
+    def read_head(self, timeout=None, interim=False):
+        """The head of the next answer that is not 1xx; with `interim` also of one that is."""
         deadline = time.monotonic() + seconds(timeout or self.timeout)
         r = Reply()
         while True:
@@ -139,13 +140,17 @@ class H1:
             lines = head.decode("latin-1").split("\r\n")
             m = re.fullmatch(r"HTTP/1\.1 (\d{3}) .*", lines[0])
             assert m, f"not a status line: {lines[0]!r}"
+            fields = []
+            for line in lines[1:]:
+                n, colon, v = line.partition(":")
+                assert colon and n == n.strip(), f"not a field line: {line!r}"
+                fields.append((n.lower(), v.strip()))
             if m[1][0] != "1" or m[1] == "101":
                 break
-        r.status = int(m[1])
-        for line in lines[1:]:
-            n, colon, v = line.partition(":")
-            assert colon and n == n.strip(), f"not a field line: {line!r}"
-            r.fields.append((n.lower(), v.strip()))
+            r.interims.append((int(m[1]), fields))
+            if interim:
+                return r
+        r.status, r.fields = int(m[1]), fields
         return r
 
     def read_body(self, r, method="GET", timeout=None):
@@ -335,6 +340,8 @@ class H2:
             r.first_byte_s = time.monotonic() - self.sent_at[e.stream_id]
             r.fields = [(n, v) for n, v in e.headers if n != ":status"]
             r.status = int(dict(e.headers)[":status"])
+        elif isinstance(e, h2.events.InformationalResponseReceived) and r is not None:
+            r.interims.append((int(dict(e.headers)[":status"]), [(n, v) for n, v in e.headers if n != ":status"]))
         elif isinstance(e, h2.events.DataReceived):
             if r is not None:
                 r.body += e.data
