@@ -126,12 +126,17 @@ static void tell(struct store *s, struct store_message *m)
     }
 }
 
+/* Nothing of it waits for the disk any more. */
+static void uncount(struct store *s, struct store_message *m)
+{
+    atomic_fetch_sub_explicit(&s->queue_bytes, m->bytes, memory_order_relaxed);
+    metrics_add(METRIC_STORE_QUEUE_BYTES, -(int64_t)m->bytes);
+    m->bytes = 0;
+}
+
 static void finish(struct store *s, struct store_message *m)
 {
-    if (m->bytes > 0) {
-        atomic_fetch_sub_explicit(&s->queue_bytes, m->bytes, memory_order_relaxed);
-        metrics_add(METRIC_STORE_QUEUE_BYTES, -(int64_t)m->bytes);
-    }
+    uncount(s, m);
     tell(s, m);
     store__message_free(m);
 }
@@ -226,6 +231,7 @@ static bool refuse(struct store *s, struct store_message *m, enum err e)
         if (m->put->pages_bytes > 0) {
             /* what of it is in the table has still to be taken out */
             tell_done(m->put, m->result);
+            uncount(s, m);
             m->kind = STORE_ABORT;
             return false;
         }
@@ -264,15 +270,20 @@ static void refuse_pending(struct store *s, enum err e)
     }
 }
 
+static bool disk_is_full(const struct store *s)
+{
+    struct statvfs fs;
+
+    return statvfs(s->dir, &fs) == 0 && fs.f_bavail * fs.f_frsize < FULL_DISK_BYTES;
+}
+
 /* LMDB says EIO of a write that came out short, which is what the last one before a full disk does.
  */
 static const char *reason(const struct store *s, enum err e, int why)
 {
-    struct statvfs fs;
-
     if (e != ERR_IO)
         return err_name(e);
-    if (why == EIO && statvfs(s->dir, &fs) == 0 && fs.f_bavail * fs.f_frsize < FULL_DISK_BYTES)
+    if (why == EIO && disk_is_full(s))
         why = ENOSPC;
     return why == ENOSPC ? "the disk is full" : strerror(why);
 }
@@ -496,7 +507,9 @@ static void run_refusing(struct store *s)
     refuse_pending(s, ERR_IO);
     if (clock_mono_ms() < s->probe_at_ms)
         return;
-    if (begin(s) == ERR_OK) {
+    /* a commit of next to nothing finds room where no object does */
+    errno = ENOSPC;
+    if (!disk_is_full(s) && begin(s) == ERR_OK) {
         s->tx->is_changed = true;
         if (commit(s) == ERR_OK) {
             on_success(s, s->pending);

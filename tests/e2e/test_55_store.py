@@ -158,6 +158,25 @@ def test_a_full_disk_costs_storing_and_nothing_else(make_edge, origin):
     assert complaint in edge.said()
 
 
+def test_a_disk_that_stays_full_is_said_once(make_edge, origin):
+    """A commit of next to nothing finds room where no object does; that is no reason to say that all is well."""
+    edge = make_edge(origin, start=False)
+    if "full" not in small_disk(edge, 12):
+        pytest.skip("no file system of our own to be had")
+    edge.start()
+    edge.wait_said("store.size: 256 MiB are more than the disk")
+    for i in range(20):
+        origin.page(f"/o{i}", body_of(i, 2_000_000), cache_control="max-age=600")
+        assert edge.get(f"/o{i}").status == 200
+        edge.wait_idle()
+    errors = edge.metric("selvage_store_errors_total")
+    edge.wait_for_metric("selvage_store_errors_total", errors + 2)  # asked again, once a second
+    assert edge.said().count("the disk is full") == 1
+    assert "can be written again" not in edge.said()
+    assert edge.metric("selvage_store_writable") == 0
+    assert "is the disk full?" in edge.admin("GET", "/readyz")[1]
+
+
 def test_the_start_reads_as_much_with_many_objects_as_with_few(make_edge, origin):
     """Nothing is scanned: strace counts."""
     if SANITIZED:
