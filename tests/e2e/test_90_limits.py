@@ -174,6 +174,7 @@ def test_descriptors_run_out_and_come_back(make_edge, origin):
     conns = [edge.h1(plain=True, timeout=10) for _ in range(450)]
     conns[0].send_request("/x")
     assert conns[0].read().status == 200  # who is in is served
+    edge.wait_said(r"client connections are open, and no more fit")
     for c in conns[1:]:
         c.close()
     until(lambda: edge.get("/x").is_hit, "new connections to be served")
