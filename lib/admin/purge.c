@@ -12,7 +12,7 @@
  * sites know it by another name, with what it takes to make those, the scopes beside it, and what
  * blocks of the arena leave unused.
  */
-enum { ARENA_BYTES_MAX = 24 << 20, WHY_BYTES_MAX = 1024, LINE_BYTES = 1800 };
+enum { ARENA_BYTES_MAX = 24 << 20, WHY_BYTES_MAX = 1024, LINE_BYTES = 1800, UNKNOWN_MAX = 10 };
 
 static const char *token_name(const struct admin_call *c)
 {
@@ -185,6 +185,25 @@ static void audit(const struct admin_call *c, const struct purge_body *body, uin
     buf_release(&line);
 }
 
+/* It holds all the same, for a site that comes or went; but most often a host was misspelt. */
+static void add_unknown_hosts(struct admin_call *c, const struct purge_body *body)
+{
+    struct buf *out = &c->response->body;
+    struct slice host, last = SLICE("");
+    unsigned told = 0;
+
+    for (size_t i = 0; i < body->count && c->admin->sites != NULL && told < UNKNOWN_MAX; i++) {
+        if (!host_of(&body->scopes[i], &host) || slice_eq(host, last) ||
+            sites_find(c->admin->sites, host) != NULL)
+            continue;
+        buf_add(out, told++ == 0 ? SLICE(",\"no_site_has\":[\"") : SLICE("\",\""));
+        buf_add_json(out, host);
+        last = host;
+    }
+    if (told > 0)
+        buf_add(out, SLICE("\"]"));
+}
+
 static void answer(struct admin_call *c, struct purge_body *body, struct arena *arena)
 {
     unsigned *retry = &c->response->retry_after_s;
@@ -219,9 +238,11 @@ static void answer(struct admin_call *c, struct purge_body *body, struct arena *
         audit(c, body, position);
         c->response->content_type = "application/json";
         buf_addf(&c->response->body,
-                 "{\"position\":{\"epoch\":%u,\"n\":%llu},\"scopes\":%zu,\"soft\":%s}\n",
+                 "{\"position\":{\"epoch\":%u,\"n\":%llu},\"scopes\":%zu,\"soft\":%s",
                  position_epoch(position), (unsigned long long)position_n(position), asked,
                  body->soft ? "true" : "false");
+        add_unknown_hosts(c, body);
+        buf_add(&c->response->body, SLICE("}\n"));
         return;
     }
     if (e == ERR_INVALID) {

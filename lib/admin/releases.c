@@ -67,6 +67,14 @@ static void refuse(struct admin_call *c, enum err e, const struct buf *why)
 
 /* ---- lists ---- */
 
+static const struct config_site *site_of(const struct admin *a, const char *name)
+{
+    for (size_t i = 0; i < a->config->sites_count; i++)
+        if (strcmp(a->config->sites[i].name, name) == 0)
+            return &a->config->sites[i];
+    return NULL;
+}
+
 struct list {
     struct admin_call *call;
     struct buf *out;
@@ -103,7 +111,10 @@ static void list(struct admin_call *c, const char *site)
     buf_addf(l.out, "{\"used_bytes\":%llu,\"bytes_max\":%llu,\"releases\":[",
              (unsigned long long)stat.used_bytes, (unsigned long long)stat.bytes_max);
     e = files_walk(c->admin->opt.files, site, list_one, &l);
-    if (e == ERR_OK)
+    if (e == ERR_OK && site != NULL && l.is_first &&
+        (site_of(c->admin, site) == NULL || !admin__may_touch_site(c, site)))
+        admin__refuse(c, 404, "this node has no site %.64s; look at its sites file", site);
+    else if (e == ERR_OK)
         buf_add(l.out, SLICE("]}\n"));
     else
         admin__refuse(c, 503, "the releases cannot be read: %s", err_name(e));
@@ -206,14 +217,6 @@ void admin__releases_files(struct admin_call *c)
 }
 
 /* ---- switching ---- */
-
-static const struct config_site *site_of(const struct admin *a, const char *name)
-{
-    for (size_t i = 0; i < a->config->sites_count; i++)
-        if (strcmp(a->config->sites[i].name, name) == 0)
-            return &a->config->sites[i];
-    return NULL;
-}
 
 /* May this caller change what this site serves, and does it serve releases?  Else it is refused. */
 static bool is_for_site(struct admin_call *c, const char *name)

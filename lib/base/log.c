@@ -27,6 +27,7 @@ enum {
     DRAIN_MS = 100,
     STUCK_MS = 1000, /* how long a non-blocking pipe may take nothing before lines are dropped */
     CACHE_LINE = 64,
+    REFUSED_BYTES = 4096,
 };
 
 /* A file lines go to.  `fd` belongs to whoever drains; `next_fd` waits under `lock` to be adopted.
@@ -71,6 +72,8 @@ static const struct sink no_access_file = {.fd = -1, .next_fd = -1};
 /* Of the log thread; of whoever holds `lock` while there is none. */
 static struct sink error_sink = {.fd = STDERR_FILENO, .next_fd = -1};
 static struct sink access_sink = {.fd = -1, .next_fd = -1};
+
+static char refused[REFUSED_BYTES]; /* main thread: of log_refused() */
 
 static atomic_int level_max = LOG_LEVEL_INFO;
 static atomic_bool has_access;
@@ -125,7 +128,18 @@ static void sink_write(struct sink *sink, const char *p, size_t n)
 
 static int sink_open(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    int why = errno;
+
+    if (fd < 0)
+        snprintf(refused, sizeof(refused), "%s", path);
+    errno = why;
+    return fd;
+}
+
+const char *log_refused(void)
+{
+    return refused;
 }
 
 /* Under `lock`.  The descriptor to be closed, or -1. */
@@ -290,6 +304,7 @@ enum err log_open(const struct log_options *opt)
     enum err e;
 
     CHECK(!is_running); /* one thread opens and closes */
+    refused[0] = '\0';
     pthread_once(&wake_once, make_wake);
     e = sink_init(&error, opt->error_file);
     if (e == ERR_OK && to_stdout)

@@ -23,11 +23,15 @@ struct log_options {
     enum log_level level;
 };
 
-/* Open the files and start the log thread.  ERR_IO when a file cannot be opened: errno says why. */
+/* Open the files and start the log thread.  ERR_IO when a file cannot be opened: errno says why, log_refused() which. */
 NODISCARD enum err log_open(const struct log_options *opt);
 
-/* Open the files anew under their names (log rotation).  On failure the old ones stay in use. */
+/* Open the files anew under their names (log rotation).  On failure, told as by log_open(), the old ones stay in use. */
 NODISCARD enum err log_reopen(void);
+
+/* The name of the file that log_open() or log_reopen() could not open last, maybe cut; "": it was no file.
+ * Valid until the next of them. */
+const char *log_refused(void);
 
 /* Change the level; any thread. */
 void log_set_level(enum log_level level);

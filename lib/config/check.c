@@ -312,6 +312,24 @@ static void check_owner(struct config_loader *l, const struct config *c)
                  config__quote(slice_of(config_journal_owner(c))).text);
 }
 
+/* A shield believes nobody without one of the two, and the edge would go past it for ever. */
+static void check_is_known(struct config_loader *l, const struct config *c)
+{
+    for (size_t i = 0; i < c->groups_count && l->errors_count == 0; i++)
+        for (size_t j = 0; j < c->groups[i].shields.count; j++) {
+            char *const *url = &c->groups[i].shields.item[j];
+            bool is_tls = slice_starts_with(slice_of(*url), SLICE("https://"));
+
+            if (is_tls ? c->peer.certificate != NULL : config__place(l, &c->peer.secret) != NULL)
+                continue;
+            config__warn(l, config__place(l, url), "%s refuses nodes %s",
+                         config__quote(slice_of(*url)).text,
+                         is_tls ? "that show no certificate; write peer.certificate and peer.ca, "
+                                  "which `selvage pki` makes"
+                                : "that do not know its secret; write peer.secret");
+        }
+}
+
 static void check_names(struct config_loader *l, const struct config *c, struct map *names,
                         struct map *hosts, struct map *ids)
 {
@@ -362,6 +380,7 @@ void config__check(struct config_loader *l, struct config *c)
     check_peers(l, c);
     check_shields(l, c);
     check_owner(l, c);
+    check_is_known(l, c);
     check_admin(l, c);
     check_tokens(l, c);
     config__check_sites(l, c);

@@ -101,12 +101,17 @@ static int open_log(const struct daemon *d, const struct config *c, bool debug)
         .access_file = c->access_log,
         .level = debug ? LOG_LEVEL_DEBUG : (enum log_level)c->log_level,
     };
+    enum err e = log_open(&opt);
 
-    if (log_open(&opt) == ERR_OK)
+    if (e == ERR_OK)
         return 0;
-    fprintf(stderr, "%s: logs: cannot open %s, %s: %s\n", d->name,
-            c->error_log == NULL ? "-" : c->error_log, c->access_log == NULL ? "-" : c->access_log,
-            strerror(errno));
+    if (log_refused()[0] != '\0')
+        fprintf(stderr,
+                "%s: %s: logs: cannot open %s: %s: its folder must be there, and this user be "
+                "allowed to write it\n",
+                d->name, c->file, log_refused(), strerror(errno));
+    else
+        fprintf(stderr, "%s: the logs cannot be opened: %s\n", d->name, err_name(e));
     return 1;
 }
 

@@ -13,6 +13,7 @@
 #include "base/metrics.h"
 #include "base/slice.h"
 #include "http/fields.h"
+#include "server/accesslog.h"
 #include "server/guards.h"
 
 enum { MALFORMED = -1, TO_BE_CONTINUED = -2 };
@@ -228,6 +229,21 @@ static bool is_too_large(struct slice p)
     return lines > LIMIT_FIELDS + 1;
 }
 
+/* Of what could not be read as a request, not much is known. */
+static void log_refusal(struct conn *c, struct slice method, struct slice target)
+{
+    struct accesslog_line line = {
+        .method = method,
+        .host = SLICE("-"),
+        .target = target,
+        .protocol = "http/1.1",
+        .status = refused_for_size ? 431 : 400,
+        .reason = refused_for_size ? "head-too-large" : "malformed",
+    };
+
+    guard_log_refusal(c, &line);
+}
+
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len,
                       const char **path, size_t *path_len, int *minor_version,
                       struct phr_header *headers, size_t *num_headers, size_t last_len)
@@ -242,9 +258,13 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
     if (bytes <= 0 || (size_t)bytes > LIMIT_HEAD_BYTES ||
         !read_head(&h, (struct slice){buf, (size_t)bytes}) || !settle_target(&h, &target)) {
         metrics_add(METRIC_GUARD_H1, 1);
-        if (conn_reading() != NULL)
-            conn_linger(conn_reading());
         refused_for_size = is_too_large((struct slice){buf, bytes > 0 ? (size_t)bytes : len});
+        if (conn_reading() != NULL) {
+            log_refusal(conn_reading(),
+                        bytes > 0 ? (struct slice){*method, *method_len} : SLICE("-"),
+                        bytes > 0 ? (struct slice){*path, *path_len} : SLICE("-"));
+            conn_linger(conn_reading());
+        }
         return MALFORMED;
     }
     *path = target.p;

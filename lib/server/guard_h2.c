@@ -22,6 +22,7 @@
 #include "base/metrics.h"
 #include "base/slice.h"
 #include "http/fields.h"
+#include "server/accesslog.h"
 #include "server/guards.h"
 
 /* As in h2o/http2_internal.h, which cannot be included: it needs a header that is not packaged. */
@@ -411,6 +412,28 @@ void h2o_hpack_flatten_response(h2o_buffer_t **buf, void *table, uint32_t stream
     }
 }
 
+static struct slice or_dash(h2o_iovec_t v)
+{
+    return v.base == NULL || v.len == 0 ? SLICE("-") : slice_of_iovec(v);
+}
+
+static void log_refusal(struct conn *c, const h2o_req_t *req, int status, size_t bytes)
+{
+    struct accesslog_line line = {
+        .method = or_dash(req->input.method),
+        .host = or_dash(req->input.authority),
+        .target = or_dash(req->input.path),
+        .protocol = req->version < 0x200 ? "http/1.1" : "h2",
+        .status = status,
+        .bytes = bytes,
+        .reason = status == 413   ? "body-too-large"
+                  : status == 431 ? "too-many-fields"
+                                  : "malformed",
+    };
+
+    guard_log_refusal(c, &line);
+}
+
 void h2o_send_error_generic(h2o_req_t *req, int status, const char *reason, const char *body,
                             int flags)
 {
@@ -430,6 +453,8 @@ void h2o_send_error_generic(h2o_req_t *req, int status, const char *reason, cons
         reason = "Content Too Large";
         body = text;
     }
+    if (conn_reading() != NULL)
+        log_refusal(conn_reading(), req, status, strlen(body));
     if (req->version < 0x200 && conn_reading() != NULL)
         conn_linger(conn_reading());
     original_error(req, status, reason, body, flags);

@@ -7,6 +7,8 @@
  * pseudo-fields.  They must be linked as objects: out of an archive the linker would take libh2o's
  * own, silently, which is what guards_check() is for.
  *
+ * refusal.c: what they refuse, in the access log.
+ *
  * conn.c, their memory: what one connection has open, how fast it moves, how often it gave up.
  */
 #ifndef SERVER_GUARDS_H
@@ -31,6 +33,16 @@ void *guard_original(const char *name);
 
 /* CHECK that calls of `name` from anywhere in the process arrive at `ours`. */
 void guard_check_one(const char *name, void *ours);
+
+/* ---- refusal.c ---- */
+
+struct accesslog_line;
+
+/* One line of the access log, and the counter.  `line` says what is known: method, host, target,
+ * protocol, status, bytes and reason. */
+void guard_log_refusal(struct conn *c, struct accesslog_line *line);
+
+void conn_know_address(struct conn *c); /* fills `address` and `network`, the first time */
 
 /* ---- conn.c, for the guards ---- */
 

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "server/conn.h"
 #include "server/tls.h"
@@ -18,6 +19,7 @@ enum {
     ACCEPTS_A_TURN = 16, /* so that a burst of connections does not keep requests waiting */
     ACCEPTS_AT_STOP = 1024,
     PAUSE_MS = 100,
+    TELL_MS = 60 * 1000,
 };
 
 /* "1.2.3.4:80" or "[::1]:80"; the configuration has checked it. */
@@ -215,7 +217,15 @@ static bool accept_one(struct listener *l)
 /* The socket stays ready while nobody accepts, and would keep the loop spinning. */
 static void pause_accepting(struct listener *l)
 {
+    int64_t now_ms = reactor_now_ms(l->worker->reactor);
+
     metrics_add(METRIC_GUARD_DESCRIPTORS, 1);
+    if (l->full_told_ms == 0 || now_ms - l->full_told_ms >= TELL_MS) {
+        l->full_told_ms = now_ms;
+        log_warn("%s: %u client connections are open, and no more fit into the limit of open "
+                 "files: new ones wait (LimitNOFILE, ulimit -n)",
+                 l->address, atomic_load_explicit(&l->worker->quota->open, memory_order_relaxed));
+    }
     h2o_socket_read_stop(l->sock);
     reactor_timer_start(l->worker->reactor, &l->resume, PAUSE_MS);
 }

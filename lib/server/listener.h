@@ -27,6 +27,7 @@ struct listener {
     h2o_socket_t *sock; /* owned; NULL while not accepting for good */
     h2o_accept_ctx_t accept;
     struct reactor_timer resume;
+    int64_t full_told_ms; /* when the log last said that no more fit in; 0: never */
 };
 
 /*

@@ -14,6 +14,7 @@
 #include "http/url.h"
 #include "purge/purge.h"
 #include "server/accesslog.h"
+#include "server/guards.h"
 #include "server/journal.h"
 #include "server/kin.h"
 #include "server/listener.h"
@@ -96,17 +97,6 @@ static enum metric metric_of(const struct server_request *r)
         break;
     }
     return r->is_answered ? of_cache[r->cache_verdict] : METRIC_REQUESTS_ERROR;
-}
-
-static void know_address(struct conn *c, h2o_req_t *req)
-{
-    struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
-
-    if (c->address_bytes > 0)
-        return;
-    (void)req->conn->callbacks->get_peername(req->conn, (void *)&sa);
-    c->address_bytes = (uint8_t)accesslog_address((void *)&sa, c->address);
-    c->network_bytes = (uint8_t)accesslog_network((void *)&sa, c->network);
 }
 
 void request_log_line(const struct server_request *r, struct accesslog_line *out)
@@ -236,7 +226,7 @@ static struct server_request *request_new(h2o_req_t *req)
     r->began_us = clock_mono_us();
     arena_init(&r->arena, r->lent, sizeof(r->lent), REQUEST_ARENA_MAX);
     make_id(r);
-    know_address(c, req);
+    conn_know_address(c);
     r->client = (struct slice){c->address, c->address_bytes};
     r->client_network = (struct slice){c->network, c->network_bytes};
     r->is_https = c->kind == CONN_TLS || c->kind == CONN_PEER;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +48,8 @@ enum {
     ERRORS_BYTES_MAX = 64 << 10,
     PATH_BYTES_MAX = 4096,
     PEER_WARN_DAYS = 30,
+    DAY_MS = 86400 * 1000,
+    MS_PER_S = 1000,
     DESCRIPTORS_PERCENT = 90,
     TUNNELS_PART = 4,       /* of client connections: each tunnel is one, and one upstream */
     DESCRIPTORS_OURS = 256, /* files, loops, admin: not for clients, even when the limit is low */
@@ -78,7 +82,9 @@ struct server {
     /* Any thread. */
     _Atomic bool is_draining, is_stuck, is_lagging;
     int64_t began_ms;
-    int64_t peer_ends_s; /* as the metric shows it; main thread */
+
+    /* Main thread: as the metrics show them, and when they are looked at again. */
+    int64_t peer_ends_s, ends_s, certificates_at_ms;
 };
 
 enum server_health server_health(const struct server *s)
@@ -204,8 +210,10 @@ enum err server_check(const struct role *role, struct config *c, struct buf *why
 
     if (e == ERR_OK)
         e = snapshot_new(c, &s, why);
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
+        (void)tls_watch(s->tls, clock_now().wall_ms / MS_PER_S);
         snapshot_unref(s);
+    }
     return e;
 }
 
@@ -250,9 +258,10 @@ static void explain_open(struct buf *why, const char *dir, const char *what, enu
                  dir, what);
         break;
     case ERR_IO:
-        buf_addf(why,
-                 "store.directory: %s: cannot open %s: %s: check that this user may write there",
-                 dir, what, strerror(errno));
+        buf_addf(why, "store.directory: %s: cannot open %s: %s%s", dir, what, strerror(errno),
+                 errno == ENOSPC || errno == EDQUOT ? ": make room on its disk"
+                 : errno == EIO                     ? ": the disk fails"
+                                                    : ": check that this user may write there");
         break;
     default:
         buf_addf(why, "store.directory: %s: cannot open %s: %s", dir, what, err_name(e));
@@ -302,6 +311,25 @@ static enum err open_drains(struct server *s, const char *dir, struct buf *why)
     return geo_drains_open(s->drains_file, &s->drains, why);
 }
 
+/* Said once, while there is still time: a disk that fills up stops the storing of objects. */
+static void compare_with_disk(const struct config *c, const char *dir)
+{
+    char path[PATH_BYTES_MAX];
+    struct statvfs fs;
+    struct stat st = {0};
+    uint64_t room;
+
+    if (statvfs(dir, &fs) != 0)
+        return;
+    if (snprintf(path, sizeof(path), "%s/store-0/data.mdb", dir) < (int)sizeof(path))
+        (void)stat(path, &st); /* none yet: all of it is to come */
+    room = (uint64_t)fs.f_bavail * fs.f_frsize + (uint64_t)st.st_blocks * 512;
+    if (room < c->store_size)
+        log_warn("store.size: %llu MiB are more than the disk of %s has left, %llu MiB: when it is "
+                 "full, nothing new is stored: lower store.size, or give it a larger disk",
+                 (unsigned long long)(c->store_size >> 20), dir, (unsigned long long)(room >> 20));
+}
+
 /* ctl first: what the store holds is judged by it. */
 static enum err open_disk(struct server *s, struct buf *why)
 {
@@ -314,6 +342,7 @@ static enum err open_disk(struct server *s, struct buf *why)
                  dir, strerror(errno));
         return e;
     }
+    compare_with_disk(s->config, dir);
     table_guard_install();
     if (snprintf(path, sizeof(path), "%s/store-0", dir) >= (int)sizeof(path)) {
         buf_addf(why, "store.directory: the path is too long");
@@ -417,8 +446,9 @@ static enum err make_journal(struct server *s)
 }
 
 /* The fleet falls apart on the day that its certificates end: said in time. */
-static void watch_peer_certificate(struct server *s, const struct config *c)
+static void watch_peer_certificate(struct server *s)
 {
+    const struct config *c = s->snapshot->config;
     int64_t ends_s = 0, left_s;
 
     if (c->peer.certificate != NULL && peer_certificate_ends(c->peer.certificate, &ends_s)) {
@@ -432,6 +462,17 @@ static void watch_peer_certificate(struct server *s, const struct config *c)
     s->peer_ends_s = ends_s;
 }
 
+/* At start, after a reload, and once a day: a node may run for a year. */
+static void watch_certificates(struct server *s)
+{
+    int64_t ends_s = tls_watch(s->snapshot->tls, clock_now().wall_ms / MS_PER_S);
+
+    metrics_add(METRIC_CERTIFICATE_ENDS, ends_s - s->ends_s);
+    s->ends_s = ends_s;
+    watch_peer_certificate(s);
+    s->certificates_at_ms = clock_mono_ms() + DAY_MS;
+}
+
 static enum err open_all(struct server *s, struct buf *why)
 {
     struct ctl_options ctl = {.server = s, .version = s->opt.version};
@@ -439,15 +480,16 @@ static enum err open_all(struct server *s, struct buf *why)
 
     guards_check();
     conn_check();
-    watch_peer_certificate(s, s->config);
     settle_descriptors(&s->quota);
     e = check_role(s->opt.role, s->config, why);
     if (e == ERR_OK)
         e = kin_new(&s->kin);
     if (e == ERR_OK)
         e = snapshot_new(s->config, &s->snapshot, why);
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
+        watch_certificates(s);
         e = open_disk(s, why);
+    }
     if (e == ERR_OK)
         e = make_workers(s, why);
     if (e == ERR_OK)
@@ -625,7 +667,7 @@ static void reload(struct server *s)
         tell_what_needs_a_restart(s->config, new->config);
         log_set_level((enum log_level) new->config->log_level);
         use_everywhere(s, new);
-        watch_peer_certificate(s, new->config);
+        watch_certificates(s);
         metrics_add(METRIC_RELOADS_OK, 1);
         log_info("reload: %s is in force", s->opt.config_file);
         notify_ready(&s->notify, "serving");
@@ -719,10 +761,12 @@ static void serve(struct server *s)
         if (sig == SIGHUP)
             reload(s);
         else if (sig == SIGUSR1 && log_reopen() != ERR_OK)
-            log_error("the log files cannot be opened anew: %s; the old ones stay in use",
+            log_error("%s cannot be opened anew: %s; the old log files stay in use", log_refused(),
                       strerror(errno));
         watch_workers(s);
         give_back_memory(s);
+        if (clock_mono_ms() >= s->certificates_at_ms)
+            watch_certificates(s);
     }
 }
 

@@ -130,7 +130,7 @@ struct conn {
     struct peer *peer;           /* owned; CONN_PEER: whose certificate was shown; NULL: none */
     unsigned refs;               /* the socket and each request */
 
-    char address[46], network[46]; /* of the client, as text; request.c, at its first request */
+    char address[46], network[46]; /* of the client, as text; refusal.c, at its first request */
     uint8_t address_bytes, network_bytes;
 
     struct geo_place place; /* of the client; region.c, when it is first asked for */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -28,6 +29,7 @@ enum {
     TICKET_KEY_BYTES = 32,
     TICKET_LIFE_MS =
         12 * 3600 * 1000,      /* a key makes tickets for so long, and opens them twice as long */
+    END_IS_NEAR_PART = 5,      /* of a certificate's life */
     TLSEXT_STATUS_REQUEST = 5, /* in the extension that says "must staple" (RFC 7633) */
 };
 
@@ -36,6 +38,7 @@ struct tls_cert {
     SSL_CTX *ctx; /* owned */
     char **names; /* owned; lower-case, wildcards as they are */
     size_t names_count;
+    int64_t begins_s, ends_s; /* of its life, since 1970 */
 };
 
 struct name {
@@ -51,6 +54,7 @@ struct tls_set {
     size_t certs_count;
     struct name *names; /* owned; sorted; the first certificate that has a name keeps it */
     size_t names_count;
+    bool is_for_peers;
 };
 
 struct tls {
@@ -401,6 +405,13 @@ static void look_at_mode(const char *key_file)
                  key_file);
 }
 
+static int64_t seconds_of(const ASN1_TIME *t)
+{
+    struct tm tm;
+
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
 static enum err load_files(struct tls_cert *c, const char *key_file, struct buf *why)
 {
     X509 *x;
@@ -436,6 +447,8 @@ static enum err load_files(struct tls_cert *c, const char *key_file, struct buf 
                  c->file);
         return ERR_INVALID;
     }
+    c->begins_s = seconds_of(X509_get0_notBefore(x));
+    c->ends_s = seconds_of(X509_get0_notAfter(x));
     return read_names(c, x) ? ERR_OK : ERR_NOMEM;
 }
 
@@ -577,11 +590,57 @@ enum err tls_require_peers(struct tls *t, const char *address, const char *ca_fi
 {
     enum err e = ERR_OK;
 
-    for (size_t i = 0; i < t->sets_count; i++)
-        for (size_t n = 0; n < t->sets[i].certs_count && e == ERR_OK; n++)
-            if (strcmp(t->sets[i].address, address) == 0)
-                e = peer_require(t->sets[i].certs[n]->ctx, ca_file, why);
+    for (size_t i = 0; i < t->sets_count; i++) {
+        struct tls_set *s = &t->sets[i];
+
+        if (strcmp(s->address, address) != 0)
+            continue;
+        s->is_for_peers = true;
+        for (size_t n = 0; n < s->certs_count && e == ERR_OK; n++)
+            e = peer_require(s->certs[n]->ctx, ca_file, why);
+    }
     return e;
+}
+
+/* Most are renewed with a third of their life left. */
+static void tell_end(const struct tls_cert *c, int64_t now_s)
+{
+    int64_t left_s = c->ends_s - now_s;
+
+    if (left_s < 0)
+        log_warn("%s: this certificate has expired, and clients refuse it: renew it, then reload",
+                 c->file);
+    else if (c->begins_s > now_s)
+        log_warn("%s: this certificate is not valid yet: is the clock right?", c->file);
+    else if (left_s < (c->ends_s - c->begins_s) / END_IS_NEAR_PART)
+        log_warn("%s: this certificate expires in %lld days: renew it, then reload", c->file,
+                 (long long)(left_s / 86400));
+}
+
+/* Has a listener before it the same files? */
+static bool is_told(const struct tls *t, size_t set, const char *file)
+{
+    for (size_t i = 0; i < set; i++)
+        for (size_t n = 0; n < t->sets[i].certs_count; n++)
+            if (!t->sets[i].is_for_peers && strcmp(t->sets[i].certs[n]->file, file) == 0)
+                return true;
+    return false;
+}
+
+int64_t tls_watch(const struct tls *t, int64_t now_s)
+{
+    int64_t first_s = 0;
+
+    for (size_t i = 0; t != NULL && i < t->sets_count; i++)
+        for (size_t n = 0; !t->sets[i].is_for_peers && n < t->sets[i].certs_count; n++) {
+            const struct tls_cert *c = t->sets[i].certs[n];
+
+            if (!is_told(t, i, c->file))
+                tell_end(c, now_s);
+            if (first_s == 0 || c->ends_s < first_s)
+                first_s = c->ends_s;
+        }
+    return first_s;
 }
 
 enum err tls_new(const struct config_listen *listen, size_t count, struct tls **out,

@@ -36,6 +36,13 @@ NODISCARD enum err tls_require_peers(struct tls *t, const char *address, const c
                                      struct buf *why);
 void tls_free(struct tls *t); /* NULL is fine */
 
+/*
+ * Log which certificates for clients have ended, are not valid yet, or have so little of their life
+ * left that renewing must have failed.  When the first of all ends, in seconds since 1970; 0: there
+ * is none.
+ */
+int64_t tls_watch(const struct tls *t, int64_t now_s);
+
 /* What a handshake on the listener of that address begins with; NULL when it has no certificates.
  */
 SSL_CTX *tls_context(const struct tls *t, const char *address);

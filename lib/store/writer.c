@@ -126,12 +126,17 @@ static void tell(struct store *s, struct store_message *m)
     }
 }
 
+/* Nothing of it waits for the disk any more. */
+static void uncount(struct store *s, struct store_message *m)
+{
+    atomic_fetch_sub_explicit(&s->queue_bytes, m->bytes, memory_order_relaxed);
+    metrics_add(METRIC_STORE_QUEUE_BYTES, -(int64_t)m->bytes);
+    m->bytes = 0;
+}
+
 static void finish(struct store *s, struct store_message *m)
 {
-    if (m->bytes > 0) {
-        atomic_fetch_sub_explicit(&s->queue_bytes, m->bytes, memory_order_relaxed);
-        metrics_add(METRIC_STORE_QUEUE_BYTES, -(int64_t)m->bytes);
-    }
+    uncount(s, m);
     tell(s, m);
     store__message_free(m);
 }
@@ -226,6 +231,7 @@ static bool refuse(struct store *s, struct store_message *m, enum err e)
         if (m->put->pages_bytes > 0) {
             /* what of it is in the table has still to be taken out */
             tell_done(m->put, m->result);
+            uncount(s, m);
             m->kind = STORE_ABORT;
             return false;
         }

@@ -1,10 +1,11 @@
 """The examples in conf/, as `selvage check` sees them: as they are, and with all that is commented out."""
 import re
+import subprocess
 import sys
 
 import pytest
 
-from testenv.edge import ROOT
+from testenv.edge import BUILD, ROOT
 from testenv.shield import Fleet
 
 sys.path.insert(0, str(ROOT / "tests" / "geo"))
@@ -73,3 +74,19 @@ def test_the_secrets_of_the_example_stop_a_node(selvage, etc, name):
     (folder / "tokens.yaml").write_text((ROOT / "conf/tokens.yaml").read_text())
     done = selvage("check", folder / name)
     assert done.returncode == 1 and "tokens.yaml" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["edge", "shield"])
+def test_a_reload_fails_for_a_certificate_that_cannot_be_used(etc, name):
+    """What ExecReload asks before the daemon gets its signal."""
+    folder = etc()
+    unit = (ROOT / f"conf/systemd/selvage-{name}.service").read_text()
+    words = re.search(r"^ExecReload=/usr/local/sbin/(.*)$", unit, re.M)[1].replace("/etc/selvage/", f"{folder}/").split()
+    ask = [BUILD / words[0], *words[1:]]
+    done = subprocess.run(ask, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    file = folder / ("tls/www.test.crt" if name == "edge" else "peer.pem")
+    file.write_text("-----BEGIN NONSENSE-----\n")
+    done = subprocess.run(ask, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert str(file) in done.stderr

@@ -164,6 +164,7 @@ def test_on_a_full_disk_the_oldest_make_room(make_edge, origin):
     if small_disk(edge, 24) == "cannot write":
         pytest.skip("a disk that is full is a file system of its own, and we may not mount one")
     edge.start()
+    edge.wait_said("store.size: 256 MiB are more than the disk")
     hits = []
     for i in range(60):
         origin.page(f"/o{i}", body_of(i, 1_000_000), cache_control="max-age=600")

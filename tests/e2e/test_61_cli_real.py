@@ -44,6 +44,18 @@ def test_purge(edge, origin, tool, words):
     assert edge.get("/foo").body == b"new"
 
 
+def test_a_host_that_no_site_has_is_told(edge, tool):
+    r = tool("purge", f"{URL}/foo", "https://wwww.test/foo", "--host", "wwww.test", "other.example")
+    assert (r.returncode, r.stdout.count("purged up to 1-4")) == (0, 1), r.stderr
+    assert r.stderr.splitlines() == [f"http://127.0.0.1:{edge.admin_port}  no site has the host {h}; is it spelt right?"
+                                     for h in ("wwww.test", "other.example")]
+    r = tool("--json", "purge", f"{URL}/foo")
+    assert r.stderr == "" and "no_site_has" not in r.stdout
+    r = tool("releases", "--site", "wwww")
+    assert (r.returncode, r.stdout) == (1, "")
+    assert "this node has no site wwww" in r.stderr
+
+
 def test_soft_purge(edge, origin, tool):
     page = stored(edge, origin, etag='"1"')
     assert tool("purge", "--soft", f"{URL}/foo").returncode == 0

@@ -59,6 +59,30 @@ def test_a_large_upload(make_edge, origin):
     assert page.hits == 1
 
 
+def test_what_a_guard_refuses_is_in_the_access_log(edge, page):
+    """Who asks why a client got a 413 finds it there, with what is known of it."""
+    before = edge.metric('selvage_requests_total{verdict="refused"}')
+    assert edge.get2("/up?2", method="POST", body=b"x" * 1_100_000).status == 413
+    with edge.h1() as c:
+        c.send_request("/up?1", "POST", [("Content-Length", "1100000")])
+        assert c.read().status == 413
+    many = [(f"X-{i}", "a") for i in range(120)]
+    assert edge.get2("/many?2", fields=many).status == 431
+    assert edge.get("/many?1", fields=many).status == 431
+    with edge.h1(plain=True) as c:
+        c.send("GET /x HTTP/1.1\r\nHost: www.test\r\nHost: other.test\r\n\r\n")
+        assert c.read().status == 400
+    lines = until(lambda: (lambda found: found if len(found) >= 5 else None)(
+        [l for l in edge.access() if l["verdict"] == "refused"]), "five lines in the access log")
+    assert {l["client"] for l in lines} == {"127.0.0.0"}
+    # each worker has its own way to the log
+    assert sorted((l["status"], l["protocol"], l["method"], l["path"], l["reason"]) for l in lines) == [
+        (400, "http/1.1", "GET", "/x", "malformed"), (413, "h2", "POST", "/up?2", "body-too-large"),
+        (413, "http/1.1", "POST", "/up?1", "body-too-large"), (431, "h2", "GET", "/many?2", "too-many-fields"),
+        (431, "http/1.1", "-", "-", "head-too-large")]
+    assert edge.metric('selvage_requests_total{verdict="refused"}') == before + len(lines)
+
+
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_refusal_is_not_lost_to_a_reset(edge, plain):
     """Who does not read before all is sent gets the answer nevertheless."""
@@ -150,6 +174,7 @@ def test_descriptors_run_out_and_come_back(make_edge, origin):
     conns = [edge.h1(plain=True, timeout=10) for _ in range(450)]
     conns[0].send_request("/x")
     assert conns[0].read().status == 200  # who is in is served
+    edge.wait_said(r"client connections are open, and no more fit")
     for c in conns[1:]:
         c.close()
     until(lambda: edge.get("/x").is_hit, "new connections to be served")

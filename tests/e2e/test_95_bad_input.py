@@ -49,6 +49,49 @@ def test_a_certificate_without_its_key(cold):
     start_fails(cold, r"www\.test\.key")
 
 
+def self_signed(crt, key, days):
+    """Of www.test, from two days ago on."""
+    folder = crt.parent.parent / "own-ca"
+    folder.mkdir()
+    (folder / "index").touch()
+    (folder / "config").write_text("""[ca]
+default_ca = own
+[own]
+database = index
+new_certs_dir = .
+default_md = sha256
+rand_serial = yes
+policy = any
+x509_extensions = names
+[any]
+commonName = supplied
+[names]
+subjectAltName = DNS:www.test
+""")
+    begin, end = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + d * 86400)) for d in (-2, days))
+    for words in (["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-subj", "/CN=www.test",
+                   "-keyout", key, "-out", "request"],
+                  ["ca", "-batch", "-config", "config", "-selfsign", "-keyfile", key, "-in", "request", "-notext",
+                   "-startdate", begin, "-enddate", end, "-out", crt]):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.parametrize("days, says", [(-1, "this certificate has expired"), (0.3, "this certificate expires in 0 days"),
+                                        (30, None)])
+def test_a_certificate_that_ends_is_told_of(cold, days, says):
+    crt = cold.tls_directory / "www.test.crt"
+    self_signed(crt, crt.with_suffix(".key"), days)
+    cold.start()
+    cold.wait_said("serving with")  # the log's last line of the start
+    assert (f"{crt}: {says}" in cold.said()) if says else ("certificate" not in cold.said())
+    left = cold.metric("selvage_certificate_ends_seconds") - time.time()
+    assert abs(left - days * 86400) < 3600, left
+    check = subprocess.run([BUILD / "selvage-edge", "--check", "--config", cold.file], capture_output=True, text=True,
+                           timeout=20)
+    assert check.returncode == 0
+    assert (says or "certificate") in check.stderr or not says
+
+
 def test_a_key_of_another_certificate(cold):
     (cold.tls_directory / "www.test.key").write_bytes((cold.tls_directory / "other.test.key").read_bytes())
     start_fails(cold, r"www\.test", r"key")
@@ -111,6 +154,21 @@ def test_a_store_directory_that_is_not_writable(cold):
         return
     cold.store.mkdir(mode=0o500)
     start_fails(cold, re.escape(str(cold.store)), r"[Pp]ermission")
+
+
+def test_a_disk_that_is_full_before_the_start(cold):
+    """LMDB writes into a mapping of a file that has no room yet: that must be an error, and no SIGBUS."""
+    cold.store.mkdir()
+    script = f'mount -t tmpfs -o size=2m tmpfs {cold.store} && {{ cat /dev/zero >{cold.store}/full || :; }} 2>/dev/null && exec "$@"'
+    cold.wrapper = ["unshare", "-m", "sh", "-c", script, "sh"]
+    if subprocess.run([*cold.wrapper, "true"], capture_output=True, timeout=20).returncode != 0:
+        pytest.skip("no file system of our own to be had")
+    start_fails(cold, re.escape(str(cold.store)), r"No space left on device: make room")
+
+
+def test_a_log_without_its_folder(cold):
+    cold.config["logs"]["access"] = str(cold.directory / "nowhere" / "access.log")
+    start_fails(cold, r"edge\.yaml: logs: ", re.escape(cold.config["logs"]["access"]), r"No such file")
 
 
 def test_a_store_held_by_another_process(make_edge, origin):

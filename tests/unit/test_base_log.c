@@ -203,6 +203,7 @@ static void test_a_file_that_cannot_be_opened_is_an_error_with_its_reason(void *
     errno = 0;
     assert_int_equal(log_open(&opt), ERR_IO);
     assert_int_equal(errno, ENOENT);
+    assert_string_equal(log_refused(), "/nowhere/access.log");
     assert_false(log_has_access());
     open_log(error_path, NULL); /* and nothing of the first try is left */
     log_close();
@@ -379,6 +380,7 @@ static void test_a_reopening_that_fails_keeps_the_old_files(void **state)
     errno = 0;
     assert_int_equal(log_reopen(), ERR_IO);
     assert_int_equal(errno, ENOENT);
+    assert_string_equal(log_refused(), error_path);
     log_error("still here");
     log_close();
     text = text_of(inside);

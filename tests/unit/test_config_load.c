@@ -186,21 +186,29 @@ static void test_a_configuration_lives_as_long_as_its_last_reference(void **stat
     config_unref(NULL);
 }
 
-/* Whose purges hold would hang on which shield is nearest. */
+#define PEER "peer: {certificate: peer.pem, ca: peer.pem}\n"
+
+/* Whose purges hold would hang on which shield is nearest; and a shield must know its nodes. */
 static void test_several_shields_want_an_owner_named(void **state)
 {
     static const struct {
         const char *text, *want;
     } row[] = {
-        {"upstream: {shields: [[https://a]]}\n", ""},
-        {"upstream: {shields: [[https://a], [https://b]]}\njournal: {owner: https://b}\n", ""},
-        {"upstream: {shields: [[https://a], [https://b]]}\n",
+        {"upstream: {shields: [[https://a]]}\n" PEER, ""},
+        {"upstream: {shields: [[https://a], [https://b]]}\njournal: {owner: https://b}\n" PEER, ""},
+        {"upstream: {shields: [[https://a], [https://b]]}\n" PEER,
          "edge.yaml:4:21: upstream.shields: warning: several shields, and no journal.owner: this "
          "node takes the first, 'https://a', for the owner of the purge journal; write "
          "journal.owner, the same on all nodes\n"},
+        {"upstream: {shields: [[https://a, http://b]]}\njournal: {owner: https://a}\n",
+         "edge.yaml:4:23: upstream.shields[0][0]: warning: 'https://a' refuses nodes that show no "
+         "certificate; write peer.certificate and peer.ca, which `selvage pki` makes\n"
+         "edge.yaml:4:34: upstream.shields[0][1]: warning: 'http://b' refuses nodes that do not "
+         "know its secret; write peer.secret\n"},
     };
 
     (void)state;
+    write_file("peer.pem", "whatever\n"); /* who reads it is the daemon */
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         struct config *c = NULL;
         struct buf said;

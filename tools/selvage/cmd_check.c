@@ -228,7 +228,8 @@ const struct cli_command cmd_check = {
     .summary = "check a configuration file before a node reads it",
     .synopsis = "check FILE [--against NODE]",
     .help = "Reads FILE, and the files it names, as the daemons would, and prints everything that\n"
-            "is wrong.  FILE is a node's file or a sites file.  Asks no node, but for:\n"
+            "is wrong.  FILE is a node's file or a sites file.  What is in certificates and geo\n"
+            "databases `selvage-edge --check` looks at.  Asks no node, but for:\n"
             "  --against NODE   an admin URL, and again: has that node the same sites?  Before a\n"
             "                   roll-out, and after it\n",
     .run = run_check,

@@ -9,9 +9,10 @@
 #include "cli.h"
 #include "receipt.h"
 #include "report.h"
+#include "text.h"
 
 /* What a node takes in one request; it would refuse more only after reading all of it. */
-enum { SCOPES_MAX = 1000, ID_BYTES_MAX = 64, ID_RANDOM_BYTES = 16 };
+enum { SCOPES_MAX = 1000, ID_BYTES_MAX = 64, ID_RANDOM_BYTES = 16, HOST_BYTES = 256 };
 
 enum {
     OPTION_PREFIX = 512,
@@ -159,6 +160,28 @@ static bool read_words(struct cli *cli, int argc, char **argv, struct purge_word
     return !w->all || json_array_append_new(w->scopes, json_pack("{s:b}", "all", 1)) == 0;
 }
 
+/* To standard error: what was purged cannot have been meant. */
+static void warn_of_hosts(const struct client_answer *a, const json_t *hosts)
+{
+    const json_t *host;
+    size_t i;
+
+    json_array_foreach(hosts, i, host)
+    {
+        struct buf safe;
+
+        if (!json_is_string(host))
+            continue;
+        buf_init(&safe, TEXT_SAFE_BYTES(HOST_BYTES) + 1);
+        text_add_safe(&safe, slice_head(slice_of(json_string_value(host)), HOST_BYTES),
+                      TEXT_ONE_LINE);
+        buf_add_char(&safe, '\0');
+        fprintf(stderr, "%s  no site has the host %s; is it spelt right?\n", a->node,
+                safe.failed ? "?" : safe.p);
+        buf_release(&safe);
+    }
+}
+
 static bool print_position(const struct cli *cli, const struct client_answer *a, const void *user)
 {
     json_t *root = report_object(a);
@@ -170,6 +193,8 @@ static bool print_position(const struct cli *cli, const struct client_answer *a,
     if (ok)
         printf("%s  purged up to %lld-%lld (%lld ms)\n", a->node, (long long)epoch, (long long)n,
                (long long)a->ms);
+    if (ok)
+        warn_of_hosts(a, json_object_get(root, "no_site_has"));
     json_decref(root);
     return ok;
 }

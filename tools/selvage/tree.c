@@ -36,6 +36,14 @@ static void tell(struct walk *w, const char *name, const char *what)
     buf_release(&safe);
 }
 
+static void tell_errno(struct walk *w, const char *name)
+{
+    char what[128];
+
+    snprintf(what, sizeof(what), "cannot be read: %s", strerror(errno));
+    tell(w, name, what);
+}
+
 static char *join(const char *a, const char *b)
 {
     char *out = NULL;
@@ -92,7 +100,7 @@ static bool hash_file(struct walk *w, struct tree_file *f, bool *is_utf8)
     if (run == NULL)
         tell(w, f->path, "cannot be read: out of memory");
     else if (n < 0)
-        tell(w, f->path, strerror(errno));
+        tell_errno(w, f->path);
     if (fd >= 0)
         close(fd);
     digest_run_end(run, f->sha256);
@@ -201,7 +209,7 @@ static void add_entry(struct walk *w, const char *path, char *from, unsigned dep
     struct stat st;
 
     if (lstat(from, &st) != 0) {
-        tell(w, path, strerror(errno));
+        tell_errno(w, path);
     } else if (S_ISREG(st.st_mode)) {
         add_file(w, path, from);
         return;
@@ -221,8 +229,10 @@ static void add_folder(struct walk *w, const char *path, const char *from, unsig
     struct dirent *e;
 
     if (d == NULL) {
-        tell(w, path[0] == '\0' ? from : path,
-             depth > DEPTH_MAX ? "is nested more than 64 folders deep" : strerror(errno));
+        if (depth > DEPTH_MAX)
+            tell(w, path, "is nested more than 64 folders deep");
+        else
+            tell_errno(w, path[0] == '\0' ? from : path);
         return;
     }
     while ((e = readdir(d)) != NULL) {
@@ -258,7 +268,7 @@ bool tree_read(const struct cli *cli, const char *dir, struct tree *out)
 
     *out = (struct tree){0};
     if (w.root == NULL) {
-        tell(&w, dir, strerror(errno));
+        tell_errno(&w, dir);
         return false;
     }
     add_folder(&w, "", w.root, 0);
@@ -299,12 +309,21 @@ bool tree_manifest(const struct tree *t, struct buf *out)
 
 /* ---- reading again ---- */
 
-static bool has_changed(const struct cli *cli, const struct tree_file *f, const char *why)
+/* `why` may be NULL: errno says. */
+static bool has_failed(const struct cli *cli, const struct tree_file *f, const char *why)
 {
     struct walk w = {.cli = cli};
 
-    tell(&w, f->path, why == NULL ? "has changed while it was published; publish again" : why);
+    if (why == NULL)
+        tell_errno(&w, f->path);
+    else
+        tell(&w, f->path, why);
     return false;
+}
+
+static bool has_changed(const struct cli *cli, const struct tree_file *f)
+{
+    return has_failed(cli, f, "has changed while it was published; publish again");
 }
 
 /* As many as there are, up to `bytes`. */
@@ -330,17 +349,17 @@ static bool read_pieces(const struct cli *cli, const struct tree_file *f, int fd
         struct slice s = {piece, n < 0 ? 0 : (size_t)n};
 
         if (n < 0)
-            return has_changed(cli, f, strerror(errno));
+            return has_failed(cli, f, NULL);
         digest_run_add(run, s);
         if (at + s.n > f->bytes || (s.n < bytes && at + s.n < f->bytes))
-            return has_changed(cli, f, NULL);
+            return has_changed(cli, f);
         if (at + s.n == f->bytes) {
             char more;
 
             *is_last = true;
             digest_run_end(run, is);
             if (read(fd, &more, 1) != 0 || memcmp(is, f->sha256, sizeof(is)) != 0)
-                return has_changed(cli, f, NULL);
+                return has_changed(cli, f);
             return each(user, at, s);
         }
         if (!each(user, at, s))
@@ -358,9 +377,9 @@ bool tree_read_file(const struct cli *cli, const struct tree_file *f, size_t byt
     bool ok = false, is_last = false;
 
     if (fd < 0)
-        has_changed(cli, f, strerror(errno));
+        has_failed(cli, f, NULL);
     else if (run == NULL || piece == NULL)
-        has_changed(cli, f, "cannot be read: out of memory");
+        has_failed(cli, f, "cannot be read: out of memory");
     else
         ok = read_pieces(cli, f, fd, piece, bytes, run, each, user, &is_last);
     if (!is_last)
