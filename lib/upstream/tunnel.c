@@ -343,6 +343,7 @@ static bool take_head(struct upstream_fetch *f)
         t->in_from += lf + 1;
         switch (head_line(&f->head, slice_head(rest, lf + 1))) {
         case HEAD_MORE:
+        case HEAD_INTERIM: /* nothing that a client who wants a tunnel waits for */
             continue;
         case HEAD_GARBAGE:
             end_for(f, UPSTREAM_FAILED_GARBAGE, f->head.complaint);
