@@ -34,8 +34,10 @@ struct follower {
     struct release_follow *releases;         /* owned */
     struct reactor_timer retry, watch;
     int64_t retry_ms, heard_ms;
-    unsigned failures;          /* one after the other */
-    int64_t awake_ms;           /* when the loop was last seen to turn, once it had read all */
+    unsigned failures;  /* one after the other */
+    int64_t watched_ms; /* when on_watch() was last called */
+    int64_t awake_ms;   /* the same, but for the first time after a stop: all that had come by then
+                           has been read */
     struct purge_position told; /* what the owner has been told last; all zero: nothing it took */
     bool was_told;              /* it has taken what is being told */
     bool is_settled, is_silent; /* silent: it has not been heard since it failed */
@@ -323,9 +325,15 @@ static void on_watch(void *user)
 {
     struct follower *f = user;
 
+    int64_t now_ms = clock_mono_ms();
+
     reactor_timer_start(f->opt.reactor, &f->watch, WATCH_MS);
-    f->awake_ms = clock_mono_ms();
-    if (f->follow != NULL && f->awake_ms - f->heard_ms > SILENT_MS) {
+    /* after a stop timers may have their turn before sockets, which still hold what came meanwhile
+     */
+    if (now_ms - f->watched_ms < 2 * WATCH_MS)
+        f->awake_ms = now_ms;
+    f->watched_ms = now_ms;
+    if (f->follow != NULL && now_ms - f->heard_ms > SILENT_MS) {
         say_lost(f, "it is silent");
         settle(f);
         try_later(f);
@@ -394,7 +402,7 @@ enum err follower_new(const struct follower_options *opt, struct follower **out)
         return e;
     }
     reactor_timer_start(opt->reactor, &f->retry, 0);
-    f->awake_ms = clock_mono_ms();
+    f->awake_ms = f->watched_ms = clock_mono_ms();
     reactor_timer_start(opt->reactor, &f->watch, WATCH_MS);
     *out = f;
     return ERR_OK;
