@@ -144,7 +144,8 @@ class Suite:
 
 def start_way(way, directory, authority, origin):
     """The daemons of one way; (what to stop, base URL)."""
-    site = {**SITE, "origin": {"servers": [origin], "allow_local": True}}
+    # All of its tests ask at once, and its origin is one thread of node.
+    site = {**SITE, "origin": {"servers": [origin], "allow_local": True, "queue": 1024}}
     daemons = []
     directory.mkdir(parents=True)
     if way.endswith("-shield"):
