@@ -596,6 +596,36 @@ static bool fields_are_refused(struct server_request *r)
     return false;
 }
 
+/* RFC 9110 section 7.6.2: who asks for the options of a hop counts down to it.  True: it is us. */
+static bool max_forwards_ends(struct server_request *r)
+{
+    struct http_field *f = NULL;
+    struct buf text;
+    uint64_t hops;
+
+    if (!slice_eq(method_of(r), SLICE("OPTIONS")))
+        return false;
+    for (size_t i = 0; i < r->fields.count && f == NULL; i++)
+        if (slice_eq(r->fields.item[i].name, SLICE("max-forwards")))
+            f = &r->fields.item[i];
+    if (f == NULL || !slice_to_u64(f->value, &hops))
+        return false;
+    if (hops == 0) {
+        response_local(
+            r, &(struct local_answer){
+                   .status = 204, .reason = "options", .allow = METHODS, .verdict = REQUEST_LOCAL});
+        return true;
+    }
+    buf_init(&text, 32);
+    buf_addf(&text, "%llu", (unsigned long long)hops - 1);
+    if (!text.failed)
+        f->value = arena_dup(&r->arena, buf_slice(&text));
+    if (f->value.p == NULL)
+        f->value = SLICE("0"); /* no room: one hop more is not worth an error */
+    buf_release(&text);
+    return false;
+}
+
 /* ---- to the cache ---- */
 
 static void hold_ref(void *p)
@@ -726,6 +756,8 @@ int request_on_req(h2o_handler_t *self, h2o_req_t *req)
         return 0;
     }
     if (body_is_refused(r) || (!is_for_peers(r->conn) && !read_fields(r)) || fields_are_refused(r))
+        return 0;
+    if (max_forwards_ends(r))
         return 0;
     region_settle_host(r, &host);
     /* clients of WebSockets follow no redirects, and want no files */

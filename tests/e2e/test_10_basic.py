@@ -108,6 +108,20 @@ def test_a_chunked_upload_passes(edge, origin):
     assert page.requests[0].body == b"hello, you!"
 
 
+def test_max_forwards_counts_the_hops_of_options(edge, origin):
+    """RFC 9110 section 7.6.2."""
+    page = origin.page("/o", TEXT)
+    for ask in (edge.get, edge.get2):
+        here = ask("/o", "OPTIONS", [("Max-Forwards", "0")])
+        assert (here.status, "GET" in here.field("allow")) == (204, True)
+    assert page.hits == 0
+    for sent, arrives in (("1", "0"), ("10", "9"), ("x", "x")):
+        assert edge.get("/o", "OPTIONS", [("Max-Forwards", sent)]).status == 200
+        assert page.requests[-1].field("max-forwards") == arrives
+    edge.get("/o", fields=[("Max-Forwards", "0")])  # of other methods it is nobody's business
+    assert page.requests[-1].field("max-forwards") == "0"
+
+
 def test_expect_is_answered_here(edge, origin):
     page = origin.page("/form", TEXT)
     with edge.h1() as c:
