@@ -311,7 +311,7 @@ static enum err open_drains(struct server *s, const char *dir, struct buf *why)
     return geo_drains_open(s->drains_file, &s->drains, why);
 }
 
-/* Said once, while there is still time: a disk that fills up stops the storing of objects. */
+/* Said while there is still time: the disk would be full before the store is. */
 static void compare_with_disk(const struct config *c, const char *dir)
 {
     char path[PATH_BYTES_MAX];
@@ -325,8 +325,8 @@ static void compare_with_disk(const struct config *c, const char *dir)
         (void)stat(path, &st); /* none yet: all of it is to come */
     room = (uint64_t)fs.f_bavail * fs.f_frsize + (uint64_t)st.st_blocks * 512;
     if (room < c->store_size)
-        log_warn("store.size: %llu MiB are more than the disk of %s has left, %llu MiB: when it is "
-                 "full, nothing new is stored: lower store.size, or give it a larger disk",
+        log_warn("store.size: %llu MiB are more than the disk of %s has left, %llu MiB: lower "
+                 "store.size, or give it a larger disk",
                  (unsigned long long)(c->store_size >> 20), dir, (unsigned long long)(room >> 20));
 }
 
