@@ -20,8 +20,12 @@
 
 enum {
     EVENTS_MAX = 64,
-    ROUNDS_MAX = 8,     /* of a turn: then the other users of the loop have theirs */
-    IDLE_SOCKETS = 256, /* connections libcurl keeps; the oldest is closed */
+    ROUNDS_MAX = 8, /* of a turn: then the other users of the loop have theirs */
+    /*
+     * Connections of a worker that libcurl keeps, those in use among them: were it fewer than a
+     * thousand event streams take, each answer beside them would end its connection.
+     */
+    SOCKETS_MAX = 4096,
 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -266,7 +270,7 @@ static enum err open_multi(struct upstream *u, enum upstream_which which)
     curl_multi_setopt(m->multi, CURLMOPT_TIMERDATA, m);
     curl_multi_setopt(m->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     curl_multi_setopt(m->multi, CURLMOPT_MAXCONNECTS,
-                      which == UPSTREAM_FETCHES ? (long)IDLE_SOCKETS : (long)LIMIT_TUNNELS);
+                      which == UPSTREAM_FETCHES ? (long)SOCKETS_MAX : (long)LIMIT_TUNNELS);
     return ERR_OK;
 }
 
