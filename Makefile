@@ -110,7 +110,7 @@ check_parts := units replay headers layers e2e conformance
 run_check := B='$(B)' N='$(N)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' HEADERS='$(headers)' UNITS='$(units)' \
              REPLAYS='$(replays)' tools/check.sh
 
-check: all $(units) $(replays) | deps-test     ## every test that fits into minutes
+check: all $(units) $(replays) $(load_programs) | deps-test     ## every test that fits into minutes
 	@$(run_check) $(check_parts)
 
 check-long: all $(units) $(replays) $(load_programs) $(fuzzers) | deps-test deps-fuzz      ## the rest too: long tests, sanitizers, mutants, fuzzers

@@ -251,7 +251,7 @@ static void put_object(struct filler *f, uint64_t i)
     target = (struct slice){target_text,
                             (size_t)snprintf(target_text, sizeof(target_text), "/o/%" PRIu64, i)};
     rec.key = (struct store_key){.host = host, .text = site_key(&f->site, true, host, target, &a)};
-    rec.stamp.purge_url = site_purge_url(host, target, &a);
+    rec.stamp.purge_url = site_purge_url(&f->site, host, target, &a);
     e = make_head(f, host, target, &a, &head);
     if (e == ERR_OK && (rec.key.text.p == NULL || rec.stamp.purge_url.p == NULL))
         e = ERR_LIMIT;
