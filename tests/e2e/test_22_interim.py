@@ -10,7 +10,7 @@ FINAL = "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length:
 
 
 class Early:
-    """A page that says `early` at once, and the rest when it is let go on."""
+    """A page that says `early` at once, and the rest when it is let go on; both together if it was before."""
 
     def __init__(self, origin, path, early=EARLY, final=FINAL):
         self.may_go_on = threading.Event()
@@ -18,6 +18,9 @@ class Early:
         self.page = origin.page(path, handler=self.answer)
 
     def answer(self, request, c):
+        if self.may_go_on.is_set():  # all of it in one packet
+            c.send((self.early + self.final).encode())
+            return True
         c.send(self.early.encode())
         while not self.may_go_on.wait(0.02):
             c.check(request)

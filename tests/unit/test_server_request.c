@@ -128,6 +128,12 @@ struct cache_exchange *cache_start(struct cache_worker *w, const struct cache_re
         a.body_bytes = CACHE_BYTES_UNKNOWN;
         a.is_stream = path_is(x, "/stream");
     }
+    if (path_is(x, "/early")) {
+        add(x, "x-early", "1");
+        client->interim(user, 103, &x->fields);
+        client->interim(user, 103, &x->fields);
+        x->fields.count = 0;
+    }
     client->answer(user, &a);
     return x;
 }
@@ -633,6 +639,24 @@ static void test_an_answer_for_who_has_just_left_is_none(void **state)
     end();
 }
 
+static void test_an_answer_waits_for_the_interim_responses_before_it(void **state)
+{
+    const char *at;
+
+    (void)state;
+    start();
+    get("/early", "");
+    for (int i = 0; i < 2; i++) {
+        at = strstr(i == 0 ? out : at + 1, "HTTP/1.1 103 Early Hints\r\nx-early: 1\r\n\r\n");
+        assert_non_null(at);
+    }
+    at = strstr(at, "\r\n\r\n");
+    assert_ptr_equal(strstr(at, "HTTP/1.1 200"), at + 4);
+    assert_null(strstr(at, "x-early"));
+    assert_says("piece\n");
+    end();
+}
+
 static void test_waiting_requests_do_not_hold_up_the_end(void **state)
 {
     int fd;
@@ -778,6 +802,7 @@ int main(void)
         TEST(test_a_stream_ends_soon_after_its_client_has_left),
         TEST(test_who_leaves_before_the_answer_is_noticed_too),
         TEST(test_an_answer_for_who_has_just_left_is_none),
+        TEST(test_an_answer_waits_for_the_interim_responses_before_it),
         TEST(test_waiting_requests_do_not_hold_up_the_end),
         TEST(test_a_line_of_the_log_tells_nothing_it_should_not),
         TEST(test_streams_of_http2_get_the_same_answers),
