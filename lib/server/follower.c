@@ -294,6 +294,15 @@ static enum upstream_flow on_body(void *user, const char *p, size_t n)
     return UPSTREAM_GO_ON;
 }
 
+/* Upstream's text says whom it asked, and so does the line that it is to stand in. */
+static const char *without_owner(const struct follower *f, const char *text)
+{
+    const char *owner = config_journal_owner(f->opt.config), *at = strstr(text, owner);
+    size_t n = strlen(owner);
+
+    return at != NULL && strncmp(at + n, ": ", 2) == 0 ? at + n + 2 : text;
+}
+
 static void on_done(void *user, enum upstream_failure failure, const char *text)
 {
     struct follower *f = user;
@@ -301,7 +310,7 @@ static void on_done(void *user, enum upstream_failure failure, const char *text)
     forget_stream(f);
     say_lost(f, failure == UPSTREAM_OK ? "it has ended the stream"
                 : text == NULL         ? upstream_failure_name(failure)
-                                       : text);
+                                       : without_owner(f, text));
     try_later(f);
 }
 

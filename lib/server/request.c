@@ -351,15 +351,18 @@ static void tell_refused(const struct server_request *r, enum peer_verdict v)
     struct request_worker *rw = r->worker->request;
     int64_t now_ms = reactor_now_ms(r->worker->reactor);
     const struct peer *p = r->conn->peer;
+    char others[64] = "";
 
     if (rw->peer_told_ms != 0 && now_ms - rw->peer_told_ms < PEER_TOLD_MS) {
         rw->peers_untold++;
         return;
     }
-    log_warn("peer %.*s: %s%s%s%s%s (and %llu others that were refused)", (int)r->client.n,
-             r->client.p, peer_verdict_token(v), p == NULL ? "" : ": name ",
-             p == NULL ? "" : p->name, p == NULL ? "" : ", serial ", p == NULL ? "" : p->serial,
-             (unsigned long long)rw->peers_untold);
+    if (rw->peers_untold > 0)
+        snprintf(others, sizeof(others), " (and %llu others since the last such line)",
+                 (unsigned long long)rw->peers_untold);
+    log_warn("peer %.*s: %s%s%s%s%s%s", (int)r->client.n, r->client.p, peer_verdict_token(v),
+             p == NULL ? "" : ": name ", p == NULL ? "" : p->name, p == NULL ? "" : ", serial ",
+             p == NULL ? "" : p->serial, others);
     rw->peer_told_ms = now_ms;
     rw->peers_untold = 0;
 }
