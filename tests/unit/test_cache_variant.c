@@ -114,6 +114,7 @@ static void test_who_comes_again_is_not_old(void **state)
     (void)state;
     fill_up();
     assert_true(see("accept", 1000, NOW_S + HOUR - 60));
+    assert_false(see("accept", 7, NOW_S + 2 + HOUR)); /* 1000 was, and is not any more */
     assert_true(see("accept", 7, NOW_S + 3 + HOUR)); /* in the place of 2000, now the oldest */
     assert_true(see("accept", 1000, NOW_S + 3 + HOUR));
     assert_false(see("accept", 2000, NOW_S + 3 + HOUR));

@@ -127,6 +127,7 @@ static void test_parameters_are_sorted_by_name_alone(void **state)
     } request[] = {
         {"/a?b=1&a=2", "/a?a=2&b=1"},
         {"/a?b=2&a=1&b=1", "/a?a=1&b=2&b=1"}, /* the order of one name has a meaning */
+        {"/a?b=22&a=1&b=1", "/a?a=1&b=22&b=1"},
         {"/a?b&sid=1&a", "/a?a&b"},
         {"/a?ab=1&a=2", "/a?a=2&ab=1"},
         {"/a?b=1&&a=1", "/a?&a=1&b=1"},
