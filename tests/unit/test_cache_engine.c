@@ -481,6 +481,7 @@ static void test_what_was_on_its_way_is_not_stored_after_a_change(void **state)
     assert_int_equal(world_requests(w), 3); /* it does not join */
     fake_fetch_answer(f, 200, "cache-control: max-age=60\n", "old");
     world_settle(w);
+    assert_int_equal(rows_of_a(w), 0); /* nor left for a process that has not seen the change */
     asker_got(&a, 200, "old");
     asker_release(&a);
     asker_release(&b);
