@@ -14,6 +14,7 @@ void head_init(struct head *h)
 {
     buf_init(&h->text, LIMIT_RESPONSE_HEAD_BYTES + 1);
     arena_init(&h->arena, h->lent, sizeof(h->lent), ARENA_BYTES_MAX);
+    h->takes_101 = false;
     head_restart(h);
 }
 

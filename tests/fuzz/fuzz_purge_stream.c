@@ -27,6 +27,8 @@ static void write_again(const struct stream_frame *f, struct buf *out)
     if (f->type == 'R')
         stream_put_record(
             out, (struct slice){(const char *)bytes, purge_record_encode(&f->record, bytes)});
+    else if (f->type == 'a')
+        stream_put_announcement(out, f->announcement);
     else
         stream_put_position(out, f->type, &f->position);
 }
