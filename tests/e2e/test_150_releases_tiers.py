@@ -75,6 +75,15 @@ def wait_release(node, release):
     until(lambda: in_use(node) == [release], f"{release} to be in use")
 
 
+@pytest.fixture
+def edge(owner, make_follower, folder, publish):
+    """It has heard that release one is in use, and has none of its files."""
+    edge = make_follower("edge-a", owner)
+    publish(owner, folder)
+    wait_release(edge, "one")
+    return edge
+
+
 def test_every_edge_serves_it(owner, make_follower, folder, publish, command):
     a, b = make_follower("edge-a", owner), make_follower("edge-b", owner)
     assert a.get("/").status == 503  # nothing is known yet
@@ -101,10 +110,7 @@ def test_every_edge_serves_it(owner, make_follower, folder, publish, command):
         assert e.get("/").body == FILES["index.html"]
 
 
-def test_ranges_heads_and_conditions_of_what_is_not_here_yet(owner, make_follower, folder, publish):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_ranges_heads_and_conditions_of_what_is_not_here_yet(owner, edge):
     body = FILES["big.bin"]
     before = asked(owner)
     head = edge.get("/big.bin", "HEAD")
@@ -119,10 +125,7 @@ def test_ranges_heads_and_conditions_of_what_is_not_here_yet(owner, make_followe
     assert part.status == 206 and part.is_hit
 
 
-def test_a_purge_between_publish_and_request(owner, make_follower, folder, publish):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_a_purge_between_publish_and_request(owner, edge):
     for _ in range(2):
         owner.purge(all=True)
         until(lambda: edge.status()["positions"] == owner.status()["positions"], "the purge to hold at the edge")
@@ -132,10 +135,7 @@ def test_a_purge_between_publish_and_request(owner, make_follower, folder, publi
         assert edge.get("/big.bin").is_hit
 
 
-def test_an_edges_directory_is_deleted(owner, make_follower, folder, publish):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_an_edges_directory_is_deleted(edge):
     assert edge.get("/big.bin").body == FILES["big.bin"]
     edge.wait_idle()
     edge.kill()
@@ -146,20 +146,14 @@ def test_an_edges_directory_is_deleted(owner, make_follower, folder, publish):
         assert edge.get("/" + name).body == body
 
 
-def test_an_edge_that_was_off_serves_the_new_one(owner, make_follower, folder, publish, directory):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_an_edge_that_was_off_serves_the_new_one(owner, edge, publish, directory):
     edge.kill()
     publish(owner, write(directory / "two", {"index.html": b"two"}), "two")
     edge.start()
     assert edge.get("/").body == b"two"
 
 
-def test_the_owner_is_gone(owner, make_follower, folder, publish):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_the_owner_is_gone(owner, edge):
     assert edge.get("/").body == FILES["index.html"]
     edge.wait_idle()
     owner.kill()
@@ -187,10 +181,7 @@ def test_contents_are_for_peers(owner, folder, publish):
     assert owner.ask(path, "DELETE").status == 405
 
 
-def test_an_edge_gives_no_contents_by_hash(owner, make_follower, folder, publish):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_an_edge_gives_no_contents_by_hash(edge):
     digest = hashlib.sha256(FILES["index.html"]).hexdigest()
     assert edge.get(f"/_selvage/files/{digest}").status == 404
 
@@ -226,10 +217,7 @@ def test_a_private_network(make_edge, owner, fleet, folder, publish):
     assert edge.get("/big.bin").body == FILES["big.bin"]
 
 
-def test_many_clients_of_one_file_ask_the_owner_once(owner, make_follower, folder, publish):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_many_clients_of_one_file_ask_the_owner_once(owner, edge):
     bodies = []
     threads = [threading.Thread(target=lambda: bodies.append(edge.get("/big.bin", timeout=40).body), daemon=True)
                for _ in range(20)]
@@ -241,10 +229,7 @@ def test_many_clients_of_one_file_ask_the_owner_once(owner, make_follower, folde
     assert asked(owner) == [f"/_selvage/files/{hashlib.sha256(FILES['big.bin']).hexdigest()}"]
 
 
-def test_damage_at_the_owner_is_cut(owner, make_follower, folder, publish):
-    edge = make_follower("edge-a", owner)
-    publish(owner, folder)
-    wait_release(edge, "one")
+def test_damage_at_the_owner_is_cut(owner, edge):
     owner.kill()
     body = FILES["big.bin"]
     flip = owner.store / "files" / "data.mdb"

@@ -4,6 +4,7 @@ SELVAGE_IMAGE_BASE: another image of Debian 12 to stand on; IMAGE_FLAGS: more wo
 """
 import json
 import os
+import resource
 import shutil
 import subprocess
 
@@ -18,6 +19,14 @@ IMAGE = "localhost/selvage-test"
 
 def run(*words, timeout=120, **more):
     return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=seconds(timeout), check=False, **more)
+
+
+def limits():
+    """podman asks for more than a machine may allow its root: what is enough for the daemons, and no more than there is."""
+    for name, which, enough in (("nofile", resource.RLIMIT_NOFILE, 16384), ("nproc", resource.RLIMIT_NPROC, 4096)):
+        hard = resource.getrlimit(which)[1]
+        n = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+        yield f"--ulimit={name}={n}:{n}"
 
 
 def find_engine():
@@ -51,7 +60,7 @@ def container(engine, directory):
         store = directory / f"{name}-store"
         store.mkdir()
         os.chown(store, 10001, 10001)
-        done = run(engine, "run", "-d", "--name", name, "--network=host", "--read-only", "--cap-drop=all",
+        done = run(engine, "run", "-d", "--name", name, *limits(), "--network=host", "--read-only", "--cap-drop=all",
                    "--security-opt=no-new-privileges", "-v", f"{etc}:/etc/selvage:ro", "-v", f"{store}:/var/lib/selvage",
                    IMAGE, *words)
         assert done.returncode == 0, done.stderr

@@ -5,7 +5,7 @@ import pytest
 
 from testenv.edge import BUILD, ROOT
 from testenv.wait import until
-from test_175_image import IMAGE, engine, run  # noqa: F401  (a fixture)
+from test_175_image import IMAGE, engine, limits, run  # noqa: F401  (a fixture)
 
 SYSTEMD = f"{IMAGE}-systemd"
 DOCKERFILE = f"""FROM {IMAGE}
@@ -72,7 +72,7 @@ def inside(engine, directory):  # noqa: F811
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    started = run("podman", "run", "-d", "--name", name, "--systemd=always", "--privileged", "--network=none", SYSTEMD)
+    started = run("podman", "run", "-d", "--name", name, *limits(), "--systemd=always", "--privileged", "--network=none", SYSTEMD)
     try:
         if started.returncode != 0:
             pytest.skip(f"no container with systemd: {started.stderr}")

@@ -271,7 +271,7 @@ def test_a_client_has_left_when_its_answer_comes(make_edge, origin):
         for c in clients:
             c.close()
         edge.process.send_signal(signal.SIGSTOP)
-        time.sleep(1.7)  # the time is what this is about
+        time.sleep(1.7)  # past the time-out, which is its own: of a stopped process nothing shows it
         edge.process.send_signal(signal.SIGCONT)
         edge.wait_idle()
     assert edge.get("/.well-known/selvage/health").status == 200

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -128,19 +127,19 @@ class Edge:
         raise AssertionError("five times a port was taken")
 
     def wait_ready(self, timeout=20):
-        deadline = time.monotonic() + seconds(timeout)
-        while True:
+        def is_ready():
             status = self.process.poll()
             if status is not None:
                 raise NotStarted(status, self.said())
             try:
-                if self.admin("GET", "/readyz", timeout=2)[0] == 200 and self.is_at_its_port():
-                    return
+                return self.admin("GET", "/readyz", timeout=2)[0] == 200 and self.is_at_its_port()
             except OSError:
-                pass
-            if time.monotonic() > deadline:
-                raise AssertionError(f"not ready after {seconds(timeout):g} s:\n{self.said()}")
-            time.sleep(0.01)
+                return False
+
+        try:
+            until(is_ready, "it to be ready", timeout)
+        except AssertionError as e:
+            raise AssertionError(f"{e}:\n{self.said()}") from None
 
     def is_at_its_port(self):
         """Is it this daemon that answers at the admin port, and not another that was faster to take it?"""
