@@ -4,6 +4,7 @@ load(url, port, certificate) -> for each time a sorted list of (path, status, pr
 Every load begins with an empty browser cache, so that hits are the edge's.
 """
 import base64
+import fcntl
 import hashlib
 import json
 import os
@@ -39,8 +40,8 @@ class Browser:
         theirs_in, self.to = os.pipe()
         self.ours, theirs_out = os.pipe()
 
-        def pipes():  # DevTools' protocol goes over 3 and 4
-            a, b = os.dup2(theirs_in, 30), os.dup2(theirs_out, 31)
+        def pipes():  # DevTools' protocol goes over 3 and 4; copies first, as either may be 3 or 4 itself
+            a, b = (fcntl.fcntl(fd, fcntl.F_DUPFD, 5) for fd in (theirs_in, theirs_out))
             os.dup2(a, 3)
             os.dup2(b, 4)
 
