@@ -25,6 +25,52 @@ bool slice_ends_with(struct slice s, struct slice suffix)
     return s.n >= suffix.n && slice_eq(slice_from(s, s.n - suffix.n), suffix);
 }
 
+/*
+ * Eight bytes at a time, where all that counts is whether there is one of a kind at all: a borrow
+ * from one byte into the next can only follow a byte of the kind.
+ */
+#define EACH(c)            (UINT64_C(0x0101010101010101) * (c))
+#define HAS_BELOW(word, c) (((word)-EACH(c)) & ~(word)&EACH(0x80))
+#define HAS(word, c)       HAS_BELOW((word) ^ EACH(c), 1)
+
+/* Cut the next eight bytes off; the last ones are filled up with `filler`. */
+static inline uint64_t take_word(struct slice *s, uint64_t filler)
+{
+    uint64_t word = filler;
+
+    if (s->n < sizeof(word)) {
+        memcpy(&word, s->p, s->n);
+        s->n = 0;
+        return word;
+    }
+    memcpy(&word, s->p, sizeof(word));
+    *s = (struct slice){s->p + sizeof(word), s->n - sizeof(word)};
+    return word;
+}
+
+bool slice_has_below(struct slice s, unsigned char c)
+{
+    while (s.n > 0) {
+        uint64_t word = take_word(&s, EACH(0x80));
+
+        if (HAS_BELOW(word, c) != 0)
+            return true;
+    }
+    return false;
+}
+
+bool slice_is_plain(struct slice s)
+{
+    while (s.n > 0) {
+        uint64_t word = take_word(&s, EACH(' '));
+        uint64_t from_del = ((word + EACH(1)) | word) & EACH(0x80);
+
+        if ((from_del | HAS_BELOW(word, ' ') | HAS(word, '"') | HAS(word, '\\')) != 0)
+            return false;
+    }
+    return true;
+}
+
 struct slice slice_trim(struct slice s)
 {
     while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {

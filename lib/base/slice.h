@@ -56,6 +56,12 @@ static inline size_t slice_index(struct slice s, char c)
     return at == NULL ? s.n : (size_t)(at - s.p);
 }
 
+/* Is there a byte below `c`, which is 128 at most?  A few instructions for eight bytes. */
+bool slice_has_below(struct slice s, unsigned char c);
+
+/* Are all of its bytes printable ASCII, and none of them '"' or '\\'?  As fast. */
+bool slice_is_plain(struct slice s);
+
 /* Without spaces and tabs at both ends (OWS, RFC 9110 section 5.6.3). */
 struct slice slice_trim(struct slice s);
 

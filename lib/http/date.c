@@ -37,10 +37,10 @@ static int64_t days_before_year(int64_t year)
 
 static int64_t seconds_of(const struct moment *m)
 {
-    int64_t days = days_before_year(m->year) - EPOCH_DAYS + m->day - 1;
+    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    int64_t days = days_before_year(m->year) - EPOCH_DAYS + before[m->month] +
+                   (m->month > 1 && is_leap(m->year)) + m->day - 1;
 
-    for (int i = 0; i < m->month; i++)
-        days += days_in_month(m->year, i);
     return days * DAY_S + m->hour * 3600 + m->minute * 60 + m->second;
 }
 
@@ -66,23 +66,38 @@ static bool take_char(struct slice *s, char c)
 
 static bool take_number(struct slice *s, size_t digits, int *out)
 {
-    uint64_t v;
+    int v = 0;
 
-    if (s->n < digits || !slice_to_u64(slice_head(*s, digits), &v))
+    if (s->n < digits)
         return false;
+    for (size_t i = 0; i < digits; i++) {
+        unsigned digit = (unsigned char)s->p[i] - (unsigned)'0';
+
+        if (digit > 9)
+            return false;
+        v = v * 10 + (int)digit;
+    }
     *s = slice_from(*s, digits);
-    *out = (int)v;
+    *out = v;
     return true;
+}
+
+/* Do three bytes begin alike?  Of a letter only the other case has the same other bits. */
+static bool begins_alike(const char *p, const char *letters)
+{
+    return (p[0] | 0x20) == (letters[0] | 0x20) && (p[1] | 0x20) == (letters[1] | 0x20) &&
+           (p[2] | 0x20) == (letters[2] | 0x20);
 }
 
 static bool take_name(struct slice *s, const char *const *name, int count, int *out)
 {
-    for (int i = 0; i < count; i++) {
-        struct slice want = slice_of(name[i]);
+    for (int i = 0; i < count && s->n >= 3; i++) {
+        struct slice want;
 
-        /* most differ in the first letter already */
-        if (s->n >= want.n && (s->p[0] | 0x20) == (want.p[0] | 0x20) &&
-            slice_eq_nocase(slice_head(*s, want.n), want)) {
+        if (!begins_alike(s->p, name[i]))
+            continue;
+        want = slice_of(name[i]);
+        if (slice_eq_nocase(slice_head(*s, want.n), want)) {
             *s = slice_from(*s, want.n);
             *out = i;
             return true;

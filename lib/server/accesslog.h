@@ -23,10 +23,10 @@ struct accesslog_line {
     int64_t wall_ms;     /* when the request began */
     struct slice client; /* as accesslog_network() or accesslog_address() wrote it */
     struct slice method, host, target, site, id;
-    const char *protocol, *verdict, *reason;
-    int status;     /* 0: none was sent */
-    uint64_t bytes; /* of the body, or down a tunnel */
-    uint64_t received; /* up a tunnel */
+    const char *protocol, *verdict, *reason; /* words of our own, without quotes */
+    int status;                              /* 0: none was sent */
+    uint64_t bytes;                          /* of the body, or down a tunnel */
+    uint64_t received;                       /* up a tunnel */
     bool is_tunnel;
     int64_t total_us;
     int64_t first_us; /* to the response's head; -1: none */

@@ -125,6 +125,8 @@ static bool is_made_anew(const struct server_request *r, struct slice name)
  */
 static bool is_sound(struct slice value)
 {
+    if (!slice_has_below(value, '\r' + 1))
+        return true; /* as nearly always */
     for (size_t i = 0; i < value.n; i++) {
         unsigned char c = (unsigned char)value.p[i];
 

@@ -82,13 +82,40 @@ static void test_numbers(void **state)
     assert_false(slice_to_u64(nothing, &v));
 }
 
+/* Each byte at each place of texts of each length, the others being what both let pass. */
+static void test_bytes_of_a_kind(void **state)
+{
+    char text[20];
+
+    (void)state;
+    memset(text, 'a', sizeof(text));
+    for (size_t n = 1; n <= sizeof(text); n++) {
+        for (size_t at = 0; at < n; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                struct slice s = {text, n};
+                bool is_plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+
+                text[at] = (char)c;
+                if (slice_is_plain(s) != is_plain)
+                    fail_msg("byte %u at %zu of %zu: plain is wrong", c, at, n);
+                if (slice_has_below(s, 14) != (c < 14) ||
+                    slice_has_below(s, 128) != (n > 1 || c < 128))
+                    fail_msg("byte %u at %zu of %zu: below is wrong", c, at, n);
+                text[at] = 'a';
+            }
+        }
+    }
+    assert_false(slice_has_below(SLICE("\x80\xff\x80\xff\x80\xff\x80\xff\x80"), 128));
+    assert_true(slice_is_plain(nothing));
+    assert_false(slice_has_below(nothing, 128));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_comparing),
-        cmocka_unit_test(test_trimming),
-        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_parts),           cmocka_unit_test(test_comparing),
+        cmocka_unit_test(test_trimming),        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_bytes_of_a_kind),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
