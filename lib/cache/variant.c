@@ -82,21 +82,48 @@ size_t variant_numbers_read(struct slice marker, uint64_t *out)
     return count;
 }
 
+/* A thread's last texts with their numbers: SHA-256 costs a tenth of a hit, and clients are of few kinds. */
+struct known {
+    uint64_t number;
+    uint8_t bytes; /* 0: none yet */
+    char text[119];
+};
+
+static uint64_t number_of(struct slice text)
+{
+    unsigned char sum[DIGEST_SHA256_BYTES];
+    uint64_t number;
+
+    /* The number is all that is compared later: with a hash for which values that meet can be made,
+     * a stranger's field value would answer for everybody's. */
+    digest_sha256(text, sum);
+    memcpy(&number, sum, sizeof(number));
+    return number == 0 ? 1 : number; /* 0 is the base row */
+}
+
+static uint64_t number_of_known(struct slice text)
+{
+    enum { SLOTS = 64 };
+    static _Thread_local struct known known[SLOTS];
+    struct known *k = &known[digest_64(text) % SLOTS];
+
+    if (text.n == 0 || text.n > sizeof(k->text))
+        return number_of(text);
+    if (!slice_eq((struct slice){k->text, k->bytes}, text)) {
+        k->number = number_of(text);
+        k->bytes = (uint8_t)text.n;
+        memcpy(k->text, text.p, text.n);
+    }
+    return k->number;
+}
+
 uint64_t variant_of(struct slice list, const struct http_fields *request, struct buf *scratch)
 {
-    uint64_t h;
-
-    unsigned char sum[DIGEST_SHA256_BYTES];
-
     scratch->n = 0;
     buf_add(scratch, list);
     buf_add_char(scratch, '\n');
     vary_selecting_text(list, request, scratch);
-    /* The number is all that is compared later: with a hash for which values that meet can be made,
-     * a stranger's field value would answer for everybody's. */
-    digest_sha256(buf_slice(scratch), sum);
-    memcpy(&h, sum, sizeof(h));
-    return h == 0 ? 1 : h; /* 0 is the base row */
+    return number_of_known(buf_slice(scratch));
 }
 
 /* Room for one more: the index of `variant`, of the first free place, or of one to be given up; LIMIT_VARIANTS at the cap. */

@@ -218,6 +218,35 @@ static void test_the_number_of_a_variant(void **state)
     buf_release(&scratch);
 }
 
+/* Of one length, so many that they meet wherever numbers are remembered; and ones too long for that. */
+static void test_each_value_has_its_own_number(void **state)
+{
+    enum { VALUES = 2000, LONG = 200 };
+    static uint64_t number[VALUES];
+    struct buf scratch;
+
+    (void)state;
+    buf_init(&scratch, 65536);
+    for (int again = 0; again < 2; again++) {
+        for (int i = 0; i < VALUES; i++) {
+            char value[LONG + 1];
+            struct http_field f = {SLICE("x"), {value, i % 10 == 0 ? LONG : 4}};
+            struct http_fields request = {&f, 1, 1};
+            uint64_t v;
+
+            memset(value, 'a', LONG);
+            snprintf(value + f.value.n - 4, 5, "%04d", i);
+            v = variant_of(SLICE("x"), &request, &scratch);
+            if (again)
+                assert_true(number[i] == v);
+            for (int j = 0; j < i; j++)
+                assert_true(number[j] != v);
+            number[i] = v;
+        }
+    }
+    buf_release(&scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +260,7 @@ int main(void)
         cmocka_unit_test_setup(test_damaged_markers_do_no_harm, begin),
         cmocka_unit_test_setup(test_a_list_beyond_measure, begin),
         cmocka_unit_test_setup(test_the_number_of_a_variant, begin),
+        cmocka_unit_test(test_each_value_has_its_own_number),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
