@@ -23,9 +23,9 @@ NODISCARD enum err url_host(struct slice authority, struct arena *a, struct slic
 
 /*
  * A request target in origin form as it may go on: begins with '/', no fragment, no control bytes,
- * space, backslash or bytes that RFC 3986 forbids ('<', '>', '"', '{', '}', '|', '^', '`') other
- * than as %XX; bytes >= 0x80 are let through.  `%` must be followed by two hex digits. At most
- * LIMIT_TARGET_BYTES.  Nothing is changed: keys and upstream see the raw bytes.
+ * space or backslash.  Other bytes that RFC 3986 forbids, and a '%' that escapes nothing, are let
+ * through, since browsers send them in queries.  At most LIMIT_TARGET_BYTES.  Nothing is changed:
+ * keys and upstream see the raw bytes.
  */
 bool url_target_is_valid(struct slice target);
 
@@ -53,6 +53,16 @@ struct url_parts {
     struct slice target; /* path and query; "/" when there was none; a fragment is ERR_INVALID */
 };
 NODISCARD enum err url_parse_absolute(struct slice url, struct url_parts *out);
+
+/*
+ * Where a reference in an answer to `target` at `host` leads (RFC 3986 section 5.2): Location,
+ * Content-Location.  The fragment is gone, and dot segments of the path are.  `host` of the result
+ * is as url_host() makes it for what names none, as written otherwise.  Slices into what was given,
+ * or in the arena.  ERR_INVALID for what is no http or https URL, or has a target that could not be
+ * asked for; ERR_LIMIT when the arena is full.
+ */
+NODISCARD enum err url_resolve(struct slice reference, bool is_https, struct slice host,
+                               struct slice target, struct arena *a, struct url_parts *out);
 
 /* Does `path` match the glob: '*' any run of bytes, '?' any one byte, all else itself, the whole
  * path? Linear in practice; no recursion. */

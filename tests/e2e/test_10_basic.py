@@ -61,6 +61,7 @@ def test_head_on_a_miss_asks_the_origin_for_a_head(edge, page):
 
 @pytest.mark.parametrize("target", [
     "/", "/%61%2F%2f?", "/a?b=%20&c=d+e", "/a//b/./../c;x=1?q", "/~!$&'()*+,;=:@-._", "/%C3%A4?%C3%A4=%00x",
+    '/a?family=A|B&q={"a":[1]}&r=^`<>&s=100%',  # no URI, and sent by browsers all the same
 ])
 def test_the_target_arrives_byte_for_byte(edge, origin, target):
     edge.get(target)
@@ -122,6 +123,17 @@ def test_max_forwards_counts_the_hops_of_options(edge, origin):
     assert page.requests[-1].field("max-forwards") == "0"
 
 
+ODD = "".join(chr(i) for i in range(0x80, 0x100)) + '\t"\\;,=,, \'' + "'"
+
+
+def test_values_arrive_byte_for_byte(edge, origin):
+    page = origin.page("/v", TEXT, cache_control="max-age=60", fields=[("X-Odd", ODD), ("X-Empty", "")])
+    for reply in (edge.fill("/v", fields=[("X-Odd", ODD)]), edge.get("/v"), edge.get2("/v")):
+        assert (reply.all("x-odd"), reply.all("x-empty")) == ([ODD], [""])
+    assert page.requests[0].all("x-odd") == [ODD]
+    assert page.hits == 1
+
+
 def test_expect_is_answered_here(edge, origin):
     page = origin.page("/form", TEXT)
     with edge.h1() as c:
@@ -131,7 +143,8 @@ def test_expect_is_answered_here(edge, origin):
     assert page.requests[0].field("expect") is None
 
 
-@pytest.mark.parametrize("status", [201, 204, 206, 299, 301, 304, 400, 401, 404, 410, 418, 451, 500, 501, 599])
+@pytest.mark.parametrize("status", [201, 204, 206, 299, 301, 304, 400, 401, 404, 410, 418, 451, 499, 500, 501, 599,
+                                    999])
 def test_any_status_is_relayed(edge, origin, status):
     origin.page("/s", TEXT, status=status, fields=[("Location", "/x")])
     for ask in (edge.get, edge.get2):

@@ -1,7 +1,8 @@
 /*
  * Input: an authority (or a glob) up to a newline, a target.  A purge form is its own purge form,
  * the same for a target that spells its letters as escapes, and holds neither dot segments nor
- * empty ones; a host is its own host; a glob matches what a table of all prefixes says it does.
+ * empty ones; a host is its own host; a glob matches what a table of all prefixes says it does;
+ * where a reference leads is its own reference.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -123,6 +124,26 @@ static void check_glob(struct slice glob, struct slice path)
     CHECK(url_glob_matches(glob, path) == matches[path.n]);
 }
 
+/* What a reference leads to may be asked for, has no dot segments, and leads to itself. */
+static void check_reference(struct slice reference)
+{
+    struct slice host = SLICE("h.example"), base = SLICE("/a/b?c"), path;
+    struct url_parts parts, again;
+    struct arena a;
+
+    arena_init(&a, NULL, 0, ARENA_BYTES_MAX);
+    if (url_resolve(reference, true, host, base, &a, &parts) == ERR_OK) {
+        path = slice_head(parts.target, url_path_bytes(parts.target));
+        CHECK(url_target_is_valid(parts.target));
+        CHECK(!holds(path, SLICE("/./")) && !holds(path, SLICE("/../")));
+        CHECK(!slice_ends_with(path, SLICE("/.")) && !slice_ends_with(path, SLICE("/..")));
+        if (!slice_starts_with(path, SLICE("//"))) /* that would be a host */
+            CHECK(url_resolve(parts.target, true, host, base, &a, &again) == ERR_OK &&
+                  slice_eq(again.target, parts.target));
+    }
+    arena_release(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     struct slice input = {(const char *)data, bytes}, first, target;
@@ -135,6 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     check_form(target);
     check_host(first);
     check_glob(first, target);
+    check_reference(first);
+    check_reference(target);
     if (url_parse_absolute(target, &parts) == ERR_OK) {
         CHECK(parts.host.n > 0 && parts.port > 0 && parts.target.p[0] == '/');
         check_host(parts.host);

@@ -116,7 +116,7 @@ static void test_what_is_no_purge_is_refused_with_a_sentence(void **state)
         "{\"scopes\":[{\"url\":\"/only/a/path\"}]}",
         "{\"scopes\":[{\"url\":\"ftp://h/a\"}]}",
         "{\"scopes\":[{\"url\":\"https://h/a b\"}]}",
-        "{\"scopes\":[{\"url\":\"https://h/%zz\"}]}",
+        "{\"scopes\":[{\"url\":\"https://h/a\\\\b\"}]}",
         "{\"scopes\":[{\"url\":\"https://h/a#b\"}]}",
         "{\"scopes\":[{\"url\":\"https://user@h/a\"}]}",
         "{\"scopes\":[{\"prefix\":\"https:///a\"}]}",

@@ -360,8 +360,8 @@ static void test_what_is_no_request_for_us_is_refused(void **state)
         {"GET / HTTP/1.0\r\n", "421", "\r\n\r\n"},
         {"TRACE / HTTP/1.1\r\nHost: a.test\r\n", "405", "\r\nallow: GET"},
         {"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n", "405", "\r\nallow: GET"},
-        {"GET /a|b HTTP/1.1\r\nHost: a.test\r\n", "400", "target"},
-        {"GET /%zz HTTP/1.1\r\nHost: a.test\r\n", "400", "target"},
+        {"GET /a\\b HTTP/1.1\r\nHost: a.test\r\n", "400", "target"},
+        {"GET /a#b HTTP/1.1\r\nHost: a.test\r\n", "400", "target"},
         {"GET / HTTP/1.1\r\nHost: a.test\r\nContent-Type: application/grpc+proto\r\n", "501",
          "gRPC"},
         {"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX: ",
@@ -682,7 +682,7 @@ static void test_a_line_of_the_log_tells_nothing_it_should_not(void **state)
     assert_int_equal(log_open(&opt), ERR_OK);
     start();
     get("/pushed?token=hunter2&q=1", "Cookie: c=hunter2\r\nAuthorization: hunter2\r\n");
-    get("/a|b", "");
+    get("/a\\b", "");
     end();
     log_close();
     f = fopen(file, "r");
