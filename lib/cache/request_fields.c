@@ -136,6 +136,8 @@ enum err request_fields_make(struct cache *c, const struct cache_request *rq,
                              struct http_fields *out)
 {
     struct http_fields own = {0};
+    bool is_unsafe = !slice_eq(rq->method, SLICE("GET")) && !slice_eq(rq->method, SLICE("HEAD")) &&
+                     !slice_eq(rq->method, SLICE("OPTIONS"));
     enum err e = ERR_OK;
 
     /* first by Connection's own list, and on a copy: the caller's are still needed */
@@ -148,7 +150,7 @@ enum err request_fields_make(struct cache *c, const struct cache_request *rq,
         struct slice name = own.item[i].name;
 
         if (is_made_anew(name) || is_left_out(name, conditions) ||
-            !site_field_goes_upstream(rq->site, name))
+            !site_field_goes_upstream(rq->site, name, is_unsafe))
             continue;
         e = http_fields_add(out, a, FIELDS_MAX, name, own.item[i].value);
     }

@@ -43,6 +43,16 @@ static const char *const dropped[] = {
 };
 
 /*
+ * Of these, what makes another method of a POST, for clients that know two: no answer to it is
+ * stored, and no key is left out.  Sorted.
+ */
+static const char *const overrides[] = {
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+};
+
+/*
  * What a strict site lets through: fields that the standards give a meaning which is in the key, or
  * is no business of a shared answer.  Sorted as above.
  */
@@ -110,9 +120,11 @@ static bool is_let_through(const struct site *s, struct slice name)
     return s->sends_country && slice_starts_with(name, SLICE("x-geo-"));
 }
 
-bool site_field_goes_upstream(const struct site *s, struct slice name)
+bool site_field_goes_upstream(const struct site *s, struct slice name, bool is_unsafe)
 {
     if (slice_index(name, '_') < name.n && !s->underscores)
         return false;
-    return !IS_IN(name, dropped) && (!s->strict_fields || is_let_through(s, name));
+    if (IS_IN(name, dropped) && !(is_unsafe && IS_IN(name, overrides)))
+        return false;
+    return !s->strict_fields || is_let_through(s, name);
 }

@@ -118,7 +118,10 @@ struct slice site_key_of_all(struct slice key);
 struct slice site_purge_url(const struct site *s, struct slice host, struct slice target,
                             struct arena *a);
 
-/* May this request field (lower-case name) go upstream?  http-caching: who is asking, another URL than the key's, '_' as '-', Proxy. */
-bool site_field_goes_upstream(const struct site *s, struct slice name);
+/*
+ * May this request field (lower-case name) go upstream?  http-caching: who is asking, another URL than the key's, '_' as '-', Proxy.
+ * `is_unsafe`: the method is none of GET, HEAD and OPTIONS; then another one may be named.
+ */
+bool site_field_goes_upstream(const struct site *s, struct slice name, bool is_unsafe);
 
 #endif

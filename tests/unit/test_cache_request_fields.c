@@ -23,6 +23,7 @@ static int close_purge(void **state)
 }
 
 static const struct block_of all_of_it;
+static const char *method = "GET";
 
 static enum err make_with(const char *request, const char *stored,
                           enum request_conditions conditions, bool underscores,
@@ -33,7 +34,7 @@ static enum err make_with(const char *request, const char *stored,
     struct http_fields fields = fields_of(request);
     struct lookup l = {.found = stored != NULL, .head.fields = fields_of(stored)};
     struct cache_request rq = {.site = &site,
-                               .method = SLICE("GET"),
+                               .method = slice_of(method),
                                .host = SLICE("www.example.com"),
                                .target = SLICE("/"),
                                .is_https = true,
@@ -106,6 +107,21 @@ static void test_what_is_not_believed(void **state)
               "DELETE\nX-Host: evil\nProxy: evil\n"
               "X_Forwarded_For: 6.6.6.6\nX-Under_score: 1\nA: b\n",
               NULL, false, "selvage: 1\na: b\n");
+}
+
+/* http-caching section 0: dropped where the answer could be stored. */
+static void test_a_post_may_say_put(void **state)
+{
+    struct http_fields out;
+    char *got;
+
+    (void)state;
+    method = "POST";
+    assert_int_equal(
+        make("X-HTTP-Method-Override: PUT\nX-Original-URL: /b\n", NULL, true, false, &out), ERR_OK);
+    method = "GET";
+    got = text_of(&out);
+    assert_memory_equal(got, "x-http-method-override: PUT\nvia: ", 33);
 }
 
 /* With underscores allowed, those that mean the same as what we set stay out. */
@@ -225,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_passes_untouched),
         TEST(test_what_is_not_believed),
+        TEST(test_a_post_may_say_put),
         TEST(test_underscores_where_the_site_allows_them),
         TEST(test_what_belongs_to_one_hop),
         TEST(test_lists_of_hops_grow),
