@@ -15,7 +15,9 @@ static int64_t date_field(const struct http_fields *f, struct slice name, int64_
 
     if (v.p == NULL)
         return absent;
-    return http_date_parse(v, now_s, &at) ? at : invalid;
+    if (!http_date_parse(v, now_s, &at))
+        return invalid;
+    return at == FRESHNESS_ABSENT ? at - 1 : at; /* 31 Dec 1969 23:59:59: seen where "-1" was meant */
 }
 
 /* RFC 9111 section 5.1: the first member of the first line; what is no number is ignored; too large saturates. */
@@ -33,22 +35,37 @@ static int64_t age_field(const struct http_fields *f)
     return slice_to_u64(v, &s) && s < (uint64_t)FRESHNESS_MAX_S ? (int64_t)s : FRESHNESS_MAX_S;
 }
 
+/* "*", or what each request upstream gets anew from us, whatever the client's own says: it is for nobody else. */
 static bool vary_has_star(const struct http_fields *f)
 {
-    return http_fields_has_token(f, SLICE("vary"), SLICE("*"));
+    struct slice vary = SLICE("vary");
+
+    return http_fields_has_token(f, vary, SLICE("*")) || http_fields_has_token(f, vary, SLICE("x-forwarded-for")) ||
+           http_fields_has_token(f, vary, SLICE("x-request-id"));
 }
 
-/* Origins behind a proxy that they do not know see http and send to https: the same URL, for ever. */
-static bool redirects_to_itself(int status, const struct http_fields *f, struct slice host, struct slice target)
+/*
+ * Origins behind a proxy that they do not know see http and send to https: the same URL, for ever.  Ports and dropped
+ * parameters are in no key, so what differs in them alone is the same, too.
+ */
+static bool redirects_to_itself(const struct site *site, int status, const struct http_fields *f, struct slice host,
+                                struct slice target)
 {
     struct slice location = http_fields_value(f, SLICE("location"));
     struct url_parts u;
+    struct arena a;
+    bool is_same;
 
     if (status < 300 || status > 399 || status == 304 || location.p == NULL)
         return false;
-    if (slice_starts_with(location, SLICE("/")) && !slice_starts_with(location, SLICE("//")))
-        return slice_eq(location, target);
-    return url_parse_absolute(location, &u) == ERR_OK && slice_eq_nocase(u.host, host) && slice_eq(u.target, target);
+    arena_init(&a, NULL, 0, 4 * LIMIT_HEAD_BYTES);
+    is_same = url_resolve(location, true, host, target, &a, &u) == ERR_OK;
+    if (is_same && slice_ends_with(u.host, SLICE(".")))
+        u.host.n--;
+    is_same = is_same && slice_eq_nocase(u.host, host) &&
+              slice_eq(site_target(site, u.target, &a), site_target(site, target, &a));
+    arena_release(&a);
+    return is_same;
 }
 
 /* RFC 9213 section 2.2: the first field of the target list that is valid and not empty. */
@@ -75,7 +92,7 @@ void response_facts_read(struct response_facts *out, const struct site *site, in
         .is_event_stream = slice_eq_nocase(slice_trim(slice_head(type, slice_index(type, ';'))), SLICE("text/event-stream")),
         .is_unframed = is_unframed,
         .is_stand_in = http_fields_find(fields, SLICE("selvage-error")) != NULL,
-        .is_redirect_loop = redirects_to_itself(status, fields, host, target),
+        .is_redirect_loop = redirects_to_itself(site, status, fields, host, target),
         .is_other_type = status >= 200 && status <= 299 &&
                          !http_type_fits_path(slice_head(target, url_path_bytes(target)), type),
         .date_s = date_field(fields, SLICE("date"), now_s, now_s, now_s),
@@ -467,6 +484,7 @@ void decide_response(const struct response_case *c, struct response_decision *ou
         return;
     }
     out->action = RESPONSE_STORE;
+    out->outdates_stored = outdates_stored(c);
     reasons_add(&out->why, REASON_STORED, 0);
     out->may_share = out->freshness.lifetime_s > out->freshness.initial_age_ms / 1000 && !out->no_cache;
 }

@@ -47,6 +47,7 @@ struct response_decision {
     enum response_action action;
     bool may_share;      /* with requests that waited for the same fetch */
     bool drops_stored;   /* what is stored is outdated and must go */
+    bool outdates_stored; /* with STORE: the same, should this one be too large for the store */
     int fail_status;     /* with RESPONSE_FAIL */
     /* with STORE and FRESHEN: what to keep */
     struct freshness freshness;
@@ -61,10 +62,10 @@ struct response_case {
     const struct rule_facts *rule;         /* of the response: its content type counts */
     const struct response_facts *response; /* NULL after a failure */
     enum response_failure failure;
-    bool was_pass;         /* the request was passed: nothing is stored or shared */
+    bool was_pass;         /* the request was passed: nothing is stored or shared; not for a range that brought a 200 */
     bool was_conditional;  /* we asked with the stored validators */
     bool is_for_block;     /* we asked for one block of it */
-    bool is_other_304;     /* it is a 304, and names another entity tag than the stored one (head_is_meant()) */
+    bool is_other_304;     /* it is a 304, and names another validator than the stored one (head_is_meant()) */
     bool is_clients_304;   /* it is a 304, and names an entity tag that the client asked about */
     bool is_head_of_stored; /* it is a 200 to a HEAD, and a 200 is stored for such requests */
     bool agrees;            /* and what it says of length and validators is true of that (head_agrees()) */

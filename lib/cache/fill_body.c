@@ -244,8 +244,8 @@ bool fill__on_body(void *user, const char *p, size_t n)
         n -= took;
     }
     if (f->put != NULL && f->bytes_in > f->cache->object_bytes_max) {
-        metrics_add(METRIC_NOT_STORED_TOO_LARGE, 1);
         fill__stop_storing(f);
+        fill__too_large(f, &f->result.decision);
     }
     pthread_mutex_lock(&f->lock);
     if (!f->is_backed)

@@ -249,6 +249,12 @@ static bool is_ambiguous_304(const struct fill *f, const struct fill_result *r)
            request_asks_for_others(f->rq.fields, ours);
 }
 
+/* A range was asked for, and the origin knows none. */
+static bool brings_the_whole(const struct fill *f, const struct cache_fetch_head *h)
+{
+    return f->action == REQUEST_RANGE_PASS && f->facts.method == METHOD_GET && h->status == 200;
+}
+
 static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill_result *r,
                    bool alone)
 {
@@ -263,7 +269,7 @@ static void decide(struct fill *f, const struct cache_fetch_head *h, struct fill
         .stored = &f->lookup.facts,
         .rule = &rule,
         .response = &r->facts,
-        .was_pass = fill__is_pass(f),
+        .was_pass = fill__is_pass(f) && !brings_the_whole(f, h),
         .was_conditional = f->action == REQUEST_VALIDATE,
         .is_for_block = f->block.bytes > 0,
         .is_other_304 = is_304 && (!head_is_meant(&f->lookup.head.fields, &r->head.fields) ||
@@ -339,12 +345,26 @@ static void on_stored(void *user, enum err e)
     fill__unref(f);
 }
 
+static void drop_stored(struct fill *f)
+{
+    struct store_key key = fill__key_of(f, f->lookup.variant);
+
+    store_remove(f->cache->store, &key, f->lookup.hit.objid);
+}
+
+void fill__too_large(struct fill *f, const struct response_decision *d)
+{
+    metrics_add(METRIC_NOT_STORED_TOO_LARGE, 1);
+    if (d->outdates_stored)
+        drop_stored(f);
+}
+
 static void begin_put(struct fill *f, struct fill_result *r)
 {
     static const struct store_put_events events = {.committed = on_committed, .done = on_stored};
 
     if (r->body_bytes != CACHE_BYTES_UNKNOWN && r->body_bytes > f->cache->object_bytes_max) {
-        metrics_add(METRIC_NOT_STORED_TOO_LARGE, 1);
+        fill__too_large(f, &r->decision);
         return;
     }
     if (store_put_begin(f->cache->store, &events, f, &f->put) != ERR_OK) {
@@ -503,13 +523,6 @@ static void say_why_not(struct fill *f, const struct fill_result *r)
     }
     if (!fill__is_pass(f) && f->facts.method == METHOD_GET)
         memo_put(f->cache->memo, f->lookup.text, &e);
-}
-
-static void drop_stored(struct fill *f)
-{
-    struct store_key key = fill__key_of(f, f->lookup.variant);
-
-    store_remove(f->cache->store, &key, f->lookup.hit.objid);
 }
 
 static void publish_result(struct fill *f, const struct fill_result *r, bool is_backed)

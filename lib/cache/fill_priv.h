@@ -100,6 +100,9 @@ struct fill {
 void fill__ref(struct fill *f);
 void fill__unref(struct fill *f);
 
+/* It will not be stored, for its size.  What it was to replace is outdated all the same. */
+void fill__too_large(struct fill *f, const struct response_decision *d);
+
 /* Under the lock: wake every reader that waits. */
 void fill__wake_all(struct fill *f);
 

@@ -154,8 +154,14 @@ void head_facts(const struct head *h, bool soft_purged, struct stored_facts *out
 bool head_is_meant(const struct http_fields *stored, const struct http_fields *update)
 {
     struct slice ours = http_fields_value(stored, SLICE("etag")), theirs = http_fields_value(update, SLICE("etag"));
+    struct slice our_date = http_fields_value(stored, SLICE("last-modified"));
+    struct slice their_date = http_fields_value(update, SLICE("last-modified"));
 
-    return ours.p == NULL || theirs.p == NULL || slice_eq(ours, theirs) || etag_equal_weak(ours, theirs);
+    if (theirs.p != NULL && ours.p != NULL)
+        return slice_eq(ours, theirs) || etag_equal_weak(ours, theirs);
+    if (our_date.p != NULL && their_date.p != NULL)
+        return slice_eq(our_date, their_date);
+    return theirs.p == NULL; /* a tag that nothing stored has */
 }
 
 bool head_agrees(const struct http_fields *stored, uint64_t body_bytes, const struct http_fields *update)
@@ -190,6 +196,8 @@ enum err head_freshen(const struct http_fields *stored, const struct http_fields
     for (size_t i = 0; i < stored->count && e == ERR_OK; i++) {
         struct http_field f = stored->item[i];
 
+        if (slice_eq(f.name, SLICE("date"))) /* without one it is from when the update came (RFC 9110 section 6.6.1) */
+            continue;
         if (stays_as_stored(f.name, takes_cookies) || http_fields_find(update, f.name) == NULL)
             e = http_fields_add(out, a, LIMIT_RESPONSE_FIELDS, f.name, f.value);
     }

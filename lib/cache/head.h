@@ -35,7 +35,8 @@ void head_facts(const struct head *h, bool soft_purged, struct stored_facts *out
 
 /*
  * Does a 304 with the fields `update` speak of the stored response (RFC 9111 section 4.3.4)?  Not when it names another entity
- * tag; compared weakly, since a server may send the tag of what it would send either way.
+ * tag; compared weakly, since a server may send the tag of what it would send either way.  Where one of the two has no tag,
+ * Last-Modified decides, byte for byte; a 304 with neither speaks of what was asked about.
  */
 bool head_is_meant(const struct http_fields *stored, const struct http_fields *update);
 
@@ -48,7 +49,7 @@ bool head_agrees(const struct http_fields *stored, uint64_t body_bytes, const st
 /*
  * Bring a stored head up to date with the fields of a 304 (RFC 9111 section 3.2): every name in the 304 replaces all lines
  * of that name, but Content-Length, Content-Encoding, Content-Range and Transfer-Encoding stay as stored, and Set-Cookie too
- * unless `takes_cookies`: one that comes with a 304 is for the client that asked.  The result's list lies in the arena and
+ * unless `takes_cookies`: one that comes with a 304 is for the client that asked.  The stored Date always goes.  The result's list lies in the arena and
  * borrows from both.  ERR_LIMIT.
  */
 NODISCARD enum err head_freshen(const struct http_fields *stored, const struct http_fields *update, bool takes_cookies,

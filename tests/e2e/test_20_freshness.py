@@ -20,7 +20,7 @@ def test_what_may_not_be_reused_is_not(edge, origin, control):
 
 
 @pytest.mark.parametrize("control, fields", [
-    ("max-age=60", []), ("s-maxage=60, max-age=0", []), ("public, max-age=60", [("Set-Cookie", "a=1")]),
+    ("max-age=60", []), ("max-age=60, must-revalidate, proxy-revalidate", []), ("s-maxage=60, max-age=0", []), ("public, max-age=60", [("Set-Cookie", "a=1")]),
     (None, [("Expires", formatdate(time() + 600, usegmt=True))]),
     (None, [("Last-Modified", formatdate(time() - 864000, usegmt=True))]),
     ("MAX-AGE=60, foo, bar=\"x, no-store\"", []),
@@ -36,6 +36,31 @@ def test_without_lifetime_and_validator_nothing_is_reused(edge, origin):
     page = origin.page("/x", A)
     edge.get("/x")
     assert not edge.get("/x").is_hit
+    assert page.hits == 2
+
+
+@pytest.mark.parametrize("control", ["no-store", "private", None])
+def test_what_may_not_be_stored_takes_nothing_fresh_away(make_edge, origin, control):
+    """An answer to somebody's reload: what is stored, and fresh, is not less fresh for it."""
+    edge = make_edge(origin, site={"client_reload": "honour"})
+    page = origin.page("/x", A, cache_control="max-age=60")
+    edge.fill("/x")
+    page.body, page.cache_control = B, control
+    assert edge.get("/x", fields=RELOAD).body == B
+    edge.wait_idle()
+    reply = edge.get("/x")
+    assert (reply.is_hit, reply.body) == (True, A)
+
+
+@pytest.mark.parametrize("status", [404, 410, 403])
+def test_an_error_takes_the_place_of_what_was_stale(edge, origin, status):
+    page = origin.page("/x", A, cache_control="max-age=0, stale-if-error=600", etag='"1"')
+    edge.fill("/x")
+    page.status, page.body, page.etag, page.cache_control = status, B, None, "max-age=60"
+    for _ in range(2):
+        reply = edge.get("/x")
+        assert (reply.status, reply.body) == (status, B)
+        edge.wait_idle()
     assert page.hits == 2
 
 
@@ -91,6 +116,34 @@ def test_conditions_of_clients_are_answered_from_the_store(edge, origin, fields,
         assert (r.status, r.body, r.complete) == (status, A if status == 200 else b"", True)
         assert r.field("etag") == '"1"'
     assert page.hits == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_a_304_carries(edge, origin, method):
+    """RFC 9110 section 15.4.5: what guides caches, and nothing else that describes the page."""
+    origin.page("/x", A, cache_control="max-age=60", etag='"1"', last_modified="Tue, 24 Nov 2020 10:00:00 GMT", fields=[
+        ("Expires", "Thu, 01 Jan 2065 00:00:00 GMT"), ("Vary", "Foo"), ("Content-Location", "/y"), ("Age", "7"),
+        ("Content-Type", "text/plain"), ("Content-Language", "de"), ("X-Own", "1"), ("Link", "<x>")])
+    miss = edge.fill("/x")
+    for ask in (edge.get, edge.get2):
+        r = ask("/x", method=method, fields=[("If-None-Match", '"1"')])
+        assert (r.status, r.body, r.complete, r.is_hit) == (304, b"", True, True)
+        ours = {"server", "via", "x-request-id", "cache-status", "connection"}
+        assert {n for n, _ in r.fields} - ours == {
+            "etag", "cache-control", "expires", "vary", "content-location", "date", "age"}
+        for name in ("etag", "cache-control", "expires", "vary", "content-location", "date"):
+            assert r.all(name) == miss.all(name), name
+        assert int(r.field("age")) >= 7
+
+
+def test_an_old_client_gets_its_304_too(edge, origin):
+    origin.page("/x", A, cache_control="max-age=60", etag='"1"')
+    edge.fill("/x")
+    with edge.h1() as c:
+        c.send('GET /x HTTP/1.0\r\nHost: www.test\r\nConnection: keep-alive\r\nIf-None-Match: "1"\r\n\r\n')
+        r = c.read()
+        assert (r.status, r.field("content-length"), r.field("transfer-encoding")) == (304, None, None)
+        assert c.request("/x").body == A
 
 
 def test_vary_keeps_variants_apart(edge, origin):
@@ -242,3 +295,14 @@ def test_a_redirect_to_itself_is_not_stored(edge, origin):
         assert edge.get("/r").status == 301
         assert page.hits == n
     assert edge.metric('selvage_not_stored_total{reason="redirect_loop"}') >= 1
+    edge.wait_said("redirects to the same URL: let it look at X-Forwarded-Proto")
+
+
+def test_a_redirect_to_what_has_the_same_key_is_not_stored(make_edge, origin):
+    """/r?utm_source=x is /r to the origin, and to the key: stored, the answer would lead to itself."""
+    edge = make_edge(origin, site={"query": {"drop": "tracking"}})
+    page = origin.page("/r", status=301, cache_control="max-age=60", fields=[("Location", "/r?utm_medium=y")])
+    for n in (1, 2):
+        assert edge.get("/r?utm_source=x").status == 301
+        edge.wait_idle()
+        assert page.hits == n

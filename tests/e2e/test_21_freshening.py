@@ -17,6 +17,50 @@ def test_a_304_from_a_shield_brings_all_that_changed(make_edge, fleet, origin, s
     assert (reply.body, reply.field("x-a"), reply.field("content-foo")) == (b"body", "new", "new")
 
 
+def test_the_age_of_a_304_from_a_shield_counts(make_edge, make_shield, fleet, origin):
+    """Fresh at the shield by its rule, and older than max-age: what it validates is stale at the edge all the same."""
+    page = origin.page("/a", b"body", cache_control="max-age=60", etag='"1"', fields=[("Age", "100")])
+    shield = make_shield(origin, site={"rules": [{"path": "*", "ttl": "600s"}]})
+    edge = make_edge(origin, config={"node": "edge", "peer": fleet.peer("edge"), "upstream": {"shields": [[shield.url]]}})
+    assert edge.fill("/a").field("age") == "100"
+    shield.wait_idle()
+    for _ in range(2):
+        reply = edge.get("/a")
+        assert (reply.body, reply.fwd) == (b"body", "stale")
+        assert int(reply.field("age")) >= 100
+        edge.wait_idle()
+    assert page.hits == 1
+
+
+def test_a_date_of_the_client_is_answered_after_validation(edge, origin):
+    then, later = "Mon, 01 Jan 2024 00:00:00 GMT", "Tue, 02 Jan 2024 00:00:00 GMT"
+    page = stale(origin, etag=None, last_modified=then)
+    edge.fill("/a")
+    for since, status in ((then, 304), (later, 304), ("Sun, 31 Dec 2023 23:59:59 GMT", 200)):
+        assert edge.get("/a", fields=[("If-Modified-Since", since)]).status == status
+        assert page.requests[-1].all("if-modified-since") == [then]
+
+
+def test_a_304_with_another_date_speaks_of_another_page(edge, origin):
+    """A page that was set back: "not modified since", and yet not the one that is stored."""
+    new, old = "Tue, 02 Jan 2024 00:00:00 GMT", "Mon, 01 Jan 2024 00:00:00 GMT"
+    page = stale(origin, etag=None, last_modified=new)
+    edge.fill("/a")
+    page.body, page.last_modified = b"as before", old
+    page.validates = lambda request: request.field("if-modified-since") == new
+    assert edge.get("/a").body == b"as before"
+    assert [r.field("if-modified-since") for r in page.requests] == [None, new, None]
+
+
+def test_a_head_with_a_condition_where_nothing_is_stored(edge, origin):
+    page = origin.page("/a", b"body", cache_control="max-age=60", etag='"1"')
+    reply = edge.get("/a", method="HEAD", fields=[("If-None-Match", '"1"')])
+    assert (reply.status, reply.body) == (304, b"")
+    assert (page.requests[0].method, page.requests[0].field("if-none-match")) == ("HEAD", '"1"')
+    edge.wait_idle()
+    assert not edge.get("/a").is_hit
+
+
 def test_a_cookie_that_came_with_a_304_is_for_the_one_who_asked(edge, origin):
     page = stale(origin)
     edge.fill("/a")

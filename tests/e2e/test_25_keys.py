@@ -87,6 +87,22 @@ def test_values_that_mean_the_same_are_one_variant(edge, origin, field, first, s
     assert edge.get("/p").fwd == "vary-miss"
 
 
+def test_who_is_asking_is_no_variant(edge, origin):
+    """The origin varies by what we tell it of the client: nobody else gets that."""
+    def answer(request, c):
+        body = request.field("x-forwarded-for").encode()
+        c.send(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nVary: X-Forwarded-For\r\n"
+               b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        return True
+
+    page = origin.page("/p", handler=answer)
+    for n, source in enumerate(("127.0.0.2", "127.0.0.3", "127.0.0.2"), 1):
+        with edge.h1(source=source) as c:
+            assert c.request("/p").body == source.encode()
+        edge.wait_idle()
+        assert page.hits == n
+
+
 # ---- web cache deception ----
 
 def test_one_users_page_under_everybodys_name(make_edge, origin):
@@ -127,6 +143,13 @@ FIELDS = ["X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forw
           "X-Middleware-Subrequest", "X-Invoke-Path", "Base-Url", "Request-Uri", "X-Override-URL", "X-Backend-Host",
           "X_Forwarded_Host", "X-Forwarded_Host", "x_original_url", "Any_Thing", "Selvage-Position", "X-Request-Id"]
 OURS = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-request-id"]
+
+
+def test_a_post_may_say_put(edge, origin):
+    """No answer to it is stored, so that field can poison nothing; the others are dropped all the same."""
+    page = origin.page("/p", b"x")
+    edge.get("/p", method="POST", body=b"a=b", fields=[("X-HTTP-Method-Override", "PUT"), ("X-Original-URL", "/evil")])
+    assert (page.requests[0].field("x-http-method-override"), page.requests[0].field("x-original-url")) == ("PUT", None)
 
 
 @pytest.mark.parametrize("get", ["get", "get2"])

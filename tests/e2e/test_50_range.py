@@ -61,6 +61,26 @@ def test_a_range_on_a_miss_is_passed_and_not_stored(edge, origin):
     assert edge.get("/m").body == BODY
 
 
+def test_a_range_that_brings_the_whole_stores_it(edge, origin):
+    """An origin that knows no ranges."""
+    page = origin.page("/m", BODY, cache_control="max-age=60")
+    r = edge.fill("/m", fields=[("Range", "bytes=0-9")])
+    assert (r.status, r.body) == (200, BODY)
+    r = edge.get("/m", fields=[("Range", "bytes=0-9")])
+    assert (r.status, r.body, r.is_hit) == (206, BODY[:10], True)
+    assert page.hits == 1
+
+
+@pytest.mark.parametrize("value, status", [('"1"', 206), ('"2"', 200)])
+def test_if_range_of_what_has_been_validated(edge, origin, value, status):
+    page = origin.page("/s", BODY, cache_control="no-cache", etag='"1"')
+    edge.fill("/s")
+    r = edge.get("/s", fields=[("Range", "bytes=0-9"), ("If-Range", value)])
+    assert (r.status, r.body) == (status, BODY[:10] if status == 206 else BODY)
+    q = page.requests[1]
+    assert (q.field("if-none-match"), q.field("range"), q.field("if-range")) == ('"1"', None, None)
+
+
 def parts_of(reply):
     """(Content-Type, Content-Range, bytes) of each part of a multipart/byteranges."""
     kind, _, boundary = reply.field("content-type").partition("; boundary=")

@@ -817,9 +817,12 @@ static bool vary_has_star(const struct model_message *response)
     bool ignored = false;
 
     combined(response, "Vary", all);
-    while (next_member(&rest, member, &ignored))
+    while (next_member(&rest, member, &ignored)) {
         if (strcmp(member, "*") == 0 || !is_token(member))
             return true; /* what is no name cannot be compared */
+        if (same_name(member, "X-Forwarded-For") || same_name(member, "X-Request-Id"))
+            return true; /* the origin was told what this cache says, not what clients present */
+    }
     return false;
 }
 
@@ -1288,13 +1291,19 @@ static struct model_verdict judge_failure(const struct model_case *c, const stru
  * those strong validators identifies a selected representation for update. ... If none of the
  * initial set contains at least one of the same strong validators, then the cache MUST NOT use the
  * new response to update any stored responses."  Tags are compared weakly: a server may send either
- * form for what it would send.  A 304 without a tag is about the one that was asked about.
+ * form for what it would send.  RFC 9110 section 8.8.1: Last-Modified is the other validator, and
+ * the weaker one.  A 304 without any is about the one that was asked about.
  */
 static bool speaks_of(const struct model_stored *s, const struct model_message *update)
 {
     const char *ours = line_of(&s->response, "ETag", 0), *theirs = line_of(update, "ETag", 0);
+    const char *modified = line_of(update, "Last-Modified", 0);
 
-    return ours == NULL || theirs == NULL || weakly_equal(ours, theirs);
+    if (ours != NULL && theirs != NULL)
+        return weakly_equal(ours, theirs);
+    if (modified != NULL && has(&s->response, "Last-Modified"))
+        return strcmp(line_of(&s->response, "Last-Modified", 0), modified) == 0;
+    return theirs == NULL;
 }
 
 static bool is_listed_in_request(const struct model_message *request, const char *tag)
@@ -1319,7 +1328,10 @@ static bool stays(const char *name, bool takes_cookies)
  * replacing field values that are already present, with the following exceptions: Header fields
  * excluded from storage in Section 3.1, Header fields that the cache's stored response depends
  * upon, as described below, ..., and The Content-Length header field."  Age is worked out anew
- * (section 5.1), so the stored one is no field of the stored response.
+ * (section 5.1), so the stored one is no field of the stored response.  RFC 9110 section 6.6.1: "A
+ * recipient with a clock that receives a response message without a Date header field MUST record
+ * the time it was received and append a corresponding Date header field to the message's header
+ * section if it is cached": so the Date of before is replaced in any case.
  */
 void model_freshen(const struct model_stored *old, const struct model_message *update,
                    bool takes_cookies, struct model_message *out)
@@ -1328,7 +1340,8 @@ void model_freshen(const struct model_stored *old, const struct model_message *u
     for (size_t i = 0; i < old->response.count; i++) {
         struct model_field f = old->response.field[i];
 
-        if (!same_name(f.name, "Age") && (stays(f.name, takes_cookies) || !has(update, f.name)))
+        if (!same_name(f.name, "Age") && !same_name(f.name, "Date") &&
+            (stays(f.name, takes_cookies) || !has(update, f.name)))
             out->field[out->count++] = f;
     }
     for (size_t i = 0; i < update->count; i++)
@@ -1475,7 +1488,8 @@ struct model_verdict model_judge(const struct model_case *c)
         return judge_failure(c, &rq);
     if (c->response->status == 304)
         return judge_304(c);
-    if (c->use == MODEL_PASS || c->use == MODEL_RANGE_PASS)
+    /* RFC 9110 section 14.2: "A server MAY ignore the Range header field": then all of it came */
+    if (c->use == MODEL_PASS || (c->use == MODEL_RANGE_PASS && c->response->status != 200))
         return v;
     if (strcmp(c->request->method, "HEAD") == 0 && c->response->status == 200 &&
         c->stored->present && c->stored->response.status == 200)

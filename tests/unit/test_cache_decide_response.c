@@ -74,7 +74,13 @@ static void test_lifetimes(void **state)
         {"Date: " DATE_5MIN "\nExpires: " DATE_5MIN "\nETag: x\n", 0, REASON_LIFETIME_EXPIRES},
         {"Expires: 0\nETag: \"x\"\nLast-Modified: " DATE_10DAY_AGO "\n", 0,
          REASON_LIFETIME_EXPIRES},
+        /* the second before the epoch, which many programs send for "-1" */
+        {"Expires: Wed, 31 Dec 1969 23:59:59 GMT\nLast-Modified: " DATE_10DAY_AGO "\n", 0,
+         REASON_LIFETIME_EXPIRES},
+        {"Expires: 0\nExpires: " DATE_5MIN "\nETag: \"x\"\n", 0, REASON_LIFETIME_EXPIRES},
+        {"Expires: " DATE_5MIN "\nExpires: 0\n", 300, REASON_LIFETIME_EXPIRES},
         {"Expires: 0\nCache-Control: max-age=3600\n", 3600, REASON_LIFETIME_MAX_AGE},
+        {"Cache-Control: s-maxage=abc, max-age=60\nETag: \"x\"\n", 0, REASON_LIFETIME_S_MAXAGE},
         {"Expires: " DATE_5MIN "\nCache-Control: max-age=0\nETag: \"x\"\n", 0,
          REASON_LIFETIME_MAX_AGE},
         {"Cache-Control: max-age=abc\nExpires: " DATE_5MIN "\nETag: \"x\"\n", 0,
@@ -87,6 +93,8 @@ static void test_lifetimes(void **state)
         {"Date: " DATE_T "\nLast-Modified: " DATE_YEARS_AGO "\n", 86400, REASON_LIFETIME_HEURISTIC},
         {"Date: " DATE_T "\nLast-Modified: " DATE_5MIN "\n", 0, REASON_LIFETIME_HEURISTIC},
         {"Pragma: no-cache\nLast-Modified: " DATE_5MIN_AGO "\n", 30, REASON_LIFETIME_HEURISTIC},
+        {"Content-Disposition: attachment\nLast-Modified: " DATE_5MIN_AGO "\n", 30,
+         REASON_LIFETIME_HEURISTIC},
         {"ETag: \"x\"\n", 0, REASON_LIFETIME_NONE},
         {"X: y\n", -1, REASON_NO_LIFETIME},
         {"Cache-Control: max-age=0\n", -1, REASON_NO_LIFETIME},
@@ -193,6 +201,19 @@ static void test_what_is_never_stored(void **state)
         {NULL, NULL, 302, "Location: http://WWW.example.com/a?b\nCache-Control: max-age=60\n",
          REASON_REDIRECT_LOOP},
         {NULL, NULL, 308, "Location: /a?b\nCache-Control: max-age=60\n", REASON_REDIRECT_LOOP},
+        {NULL, NULL, 301,
+         "Location: https://www.example.com:443/a?b#top\nCache-Control: max-age=60\n",
+         REASON_REDIRECT_LOOP},
+        {NULL, NULL, 301, "Location: //www.example.com./x/../a?b\nCache-Control: max-age=60\n",
+         REASON_REDIRECT_LOOP},
+        {NULL, NULL, 303, "Location: ?b\nCache-Control: max-age=60\n", REASON_REDIRECT_LOOP},
+        {NULL, NULL, 307, "Location: ./a?b\nCache-Control: max-age=60\n", REASON_REDIRECT_LOOP},
+        {NULL, NULL, 301, "Location: #top\nCache-Control: max-age=60\n", REASON_REDIRECT_LOOP},
+        /* what nobody else's request can have: we say it anew for each */
+        {NULL, NULL, 200, "Vary: Foo, X-Forwarded-For\nCache-Control: max-age=60\n",
+         REASON_VARY_STAR},
+        {NULL, NULL, 200, "Vary: Foo\nVary: x-request-id\nCache-Control: max-age=60\n",
+         REASON_VARY_STAR},
     };
 
     (void)state;
@@ -208,6 +229,22 @@ static void test_what_is_never_stored(void **state)
             fail_msg("row %zu: action %d, shared %d, %s: %s", i, (int)d.action, d.may_share,
                      last_reason(&d.why), row[i].response);
     }
+}
+
+/* What differs in dropped parameters alone has one key: stored, it would lead to itself. */
+static void test_a_redirect_to_what_has_the_same_key(void **state)
+{
+    static const char *const drops[] = {"b"};
+    struct setup s = setup_of("Location: /a\nCache-Control: max-age=60\n");
+    struct response_decision d;
+
+    (void)state;
+    s.status = 301;
+    assert_int_equal(run(&s).action, RESPONSE_STORE);
+    s.site.query_drop_names = (struct site_strings){drops, 1};
+    d = run(&s);
+    assert_int_equal(d.action, RESPONSE_RELAY);
+    must_have_reason(&d.why, REASON_REDIRECT_LOOP);
 }
 
 /* A shield's stale copy, given because the origin failed: it is passed on, to all who wait, and
@@ -252,6 +289,11 @@ static void test_what_is_stored_all_the_same(void **state)
         {NULL, 200, "Cache-Control: foobar, max-age=60\n"},
         {NULL, 301, "Location: https://www.example.com/a?c\nCache-Control: max-age=60\n"},
         {NULL, 301, "Location: https://example.com/a?b\nCache-Control: max-age=60\n"},
+        {NULL, 301, "Location: //example.com/a?b\nCache-Control: max-age=60\n"},
+        {NULL, 301, "Location: ?c\nCache-Control: max-age=60\n"},
+        {NULL, 301, "Location: a\nCache-Control: max-age=60\n"},
+        {NULL, 301, "Location: mailto:a\nCache-Control: max-age=60\n"},
+        {NULL, 200, "Vary: X-Forwarded-Proto, X-Forwarded-Host\nCache-Control: max-age=60\n"},
         {NULL, 200, "Location: https://www.example.com/a?b\nCache-Control: max-age=60\n"},
         {"Cache-Control: nothing-to-see-here\nPragma: foo\n", 200, "Cache-Control: max-age=60\n"},
     };
@@ -855,6 +897,7 @@ int main(void)
         TEST(test_lifetimes),
         TEST(test_statuses),
         TEST(test_what_is_never_stored),
+        TEST(test_a_redirect_to_what_has_the_same_key),
         TEST(test_what_stands_in_is_not_stored),
         TEST(test_what_is_stored_all_the_same),
         TEST(test_set_cookie_by_the_rfc_when_the_site_says_so),

@@ -337,6 +337,46 @@ static void test_a_range_on_a_miss_is_passed(void **state)
     asker_release(&a);
 }
 
+/* An origin that knows no ranges sends it whole: then it is there for everybody. */
+static void test_a_range_that_brings_the_whole_stores_it(void **state)
+{
+    static const struct {
+        const char *method;
+        int status;
+        const char *fields;
+        bool want;
+    } row[] = {
+        {"GET", 200, "cache-control: max-age=60\n", true},
+        {"GET", 200, "cache-control: private, max-age=60\n", false},
+        {"GET", 404, "cache-control: max-age=60\n", false},
+        {"HEAD", 200, "cache-control: max-age=60\n", false},
+    };
+    struct world *w = *state;
+    char target[16];
+    struct asker a;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        bool is_head = row[i].method[0] == 'H';
+
+        snprintf(target, sizeof(target), "/r%zu", i);
+        ask(w, 0, &a, row[i].method, target, "range: bytes=0-1\n");
+        world_drain(w);
+        fake_fetch_answer(world_last(w, 0), row[i].status, row[i].fields, is_head ? "" : "hello");
+        world_drain(w);
+        asker_got(&a, row[i].status, is_head ? "" : "hello");
+        assert_int_equal(a.answer.cache_status.stored, row[i].want);
+        asker_release(&a);
+        world_settle(w);
+        ask(w, 0, &a, "GET", target, "range: bytes=1-2\n");
+        world_drain(w);
+        if (row[i].want)
+            asker_got(&a, 206, "el");
+        assert_int_equal(a.has_answer, row[i].want);
+        asker_release(&a);
+        world_drain(w);
+    }
+}
+
 static void test_passes(void **state)
 {
     struct world *w = *state;
@@ -854,6 +894,26 @@ static void test_variants_side_by_side(void **state)
     assert_int_equal(world_requests(w), 3);
 }
 
+/* By two lists both are for this request: the newer one has it (RFC 9111 section 4.1). */
+static void test_of_two_lists_that_match_the_newest_counts(void **state)
+{
+    static const char by_a[] = "cache-control: max-age=60\nvary: a\n",
+                      by_b[] = "cache-control: max-age=60\nvary: b\n";
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "a: 1\nb: 2\n", 200, by_a, "by a");
+    world_put(w, "/a", "a: 2\nb: 1\n", 200, by_b, "by b");
+    ask(w, 0, &a, "GET", "/a", "a: 1\nb: 1\n");
+    asker_got(&a, 200, "by b");
+    asker_release(&a);
+    world_put(w, "/a", "a: 3\nb: 3\n", 200, by_a, "by a again");
+    ask(w, 0, &a, "GET", "/a", "a: 1\nb: 1\n");
+    asker_got(&a, 200, "by a");
+    asker_release(&a);
+    assert_int_equal(world_requests(w), 3);
+}
+
 /* Origins send Vary on some answers only; an error page is one variant more. */
 static void test_an_answer_without_vary_orphans_no_variant(void **state)
 {
@@ -1098,6 +1158,7 @@ int main(void)
         WORLD(test_several_ranges),
         WORLD(test_a_range_across_chunks),
         WORLD(test_a_range_on_a_miss_is_passed),
+        WORLD(test_a_range_that_brings_the_whole_stores_it),
         WORLD(test_passes),
         WORLD(test_unsafe_methods_invalidate),
         WORLD(test_what_was_on_its_way_is_not_stored_after_a_change),
@@ -1115,6 +1176,7 @@ int main(void)
         WORLD(test_qualified_no_cache_keeps_the_rest),
         WORLD(test_qualified_no_cache_is_for_the_first_alone),
         WORLD(test_variants_side_by_side),
+        WORLD(test_of_two_lists_that_match_the_newest_counts),
         WORLD(test_an_answer_without_vary_orphans_no_variant),
         WORLD(test_a_coding_is_for_those_who_take_it),
         WORLD(test_204_and_empty),

@@ -38,11 +38,15 @@ static void test_304_freshens_what_is_stored(void **state)
     assert_string_equal(fake_fetch_field(world_last(w, 0), "if-none-match"), "\"1\"");
     assert_string_equal(fake_fetch_field(world_last(w, 0), "if-modified-since"),
                         "Thu, 01 Jan 2015 00:00:00 GMT");
-    fake_fetch_answer(world_last(w, 0), 304, "cache-control: max-age=60\netag: \"1\"\nx-own: 2\n",
+    fake_fetch_answer(world_last(w, 0), 304,
+                      "cache-control: max-age=60\netag: \"1\"\nx-own: 2\ncontent-length: 0\n"
+                      "connection: x-hop\nx-hop: 1\nkeep-alive: timeout=5\n",
                       "");
     world_drain(w);
     asker_got(&a, 200, "hello");
     assert_string_equal(asker_field(&a, "x-own"), "2");
+    assert_null(asker_field(&a, "x-hop")); /* the 304's own hop is over (section 3.1) */
+    assert_null(asker_field(&a, "keep-alive"));
     assert_string_equal(asker_field(&a, "cache-control"), "max-age=60");
     assert_int_equal(a.answer.verdict, VERDICT_REVALIDATED);
     assert_int_equal(a.answer.cache_status.fwd, FWD_STALE);
@@ -133,6 +137,52 @@ static void test_a_304_about_another_is_asked_again(void **state)
     world_drain(w);
     asker_got(&a, 200, "world");
     asker_release(&a);
+}
+
+/* "Not modified since", and yet another: the file that lay there before has been put back. */
+static void test_a_304_of_another_date_is_asked_again(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "", 200, STALE "last-modified: Thu, 01 Jan 2015 00:00:00 GMT\n", "hello");
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
+    fake_fetch_head(world_last(w, 0), 304, "last-modified: Wed, 01 Jan 2014 00:00:00 GMT\n",
+                    CACHE_NO_BODY, 0);
+    world_drain(w);
+    assert_int_equal(world_requests(w), 3);
+    assert_null(fake_fetch_field(world_last(w, 0), "if-modified-since"));
+    fake_fetch_answer(world_last(w, 0), 200,
+                      "cache-control: max-age=60\nlast-modified: Wed, 01 Jan 2014 00:00:00 GMT\n",
+                      "world");
+    world_drain(w);
+    asker_got(&a, 200, "world");
+    asker_release(&a);
+}
+
+/* Its Expires counts from when it came, and not from the Date of what it freshens. */
+static void test_a_304_without_date(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    world_put(w, "/a", "", 200,
+              "date: Thu, 01 Jan 2015 00:00:00 GMT\nexpires: Thu, 01 Jan 2015 00:00:00 GMT\n"
+              "etag: \"1\"\n",
+              "hello");
+    for (int n = 2; n < 4; n++) {
+        ask(w, 0, &a, "GET", "/a", "");
+        world_drain(w);
+        assert_int_equal(world_requests(w), n);
+        fake_fetch_answer(world_last(w, 0), 304,
+                          "etag: \"1\"\nexpires: Fri, 02 Jan 2015 00:00:00 GMT\n", "");
+        world_drain(w);
+        asker_got(&a, 200, "hello");
+        assert_true(a.answer.date_s > 1700000000);
+        asker_release(&a);
+        world_settle(w);
+    }
 }
 
 static void test_no_validator_is_fetched_whole(void **state)
@@ -459,6 +509,8 @@ int main(void)
         WORLD(test_200_answers_a_range_and_replaces),
         WORLD(test_a_304_that_says_private_is_for_one_and_drops),
         WORLD(test_a_304_about_another_is_asked_again),
+        WORLD(test_a_304_of_another_date_is_asked_again),
+        WORLD(test_a_304_without_date),
         WORLD(test_no_validator_is_fetched_whole),
         WORLD(test_swr_answers_at_once_and_refreshes_once),
         WORLD(test_a_failed_refresh_leaves_the_entry_and_rests),

@@ -418,6 +418,63 @@ static void test_too_large_is_served_and_not_stored(void **state)
     world_close(&small);
 }
 
+/* What it was to replace is a thing of the past all the same; what broke off says nothing. */
+static void test_what_a_too_large_one_outdates_goes(void **state)
+{
+    static const char stale[] =
+        "cache-control: max-age=10, stale-while-revalidate=600\nage: 15\netag: \"1\"\n";
+    static const struct {
+        const char *old;
+        enum cache_framing framing;
+        bool breaks, want;
+    } row[] = {
+        {stale, CACHE_LENGTH, false, false},
+        {stale, CACHE_CHUNKED, false, false},
+        {"cache-control: max-age=60\netag: \"1\"\n", CACHE_LENGTH, false, true},
+        {stale, CACHE_LENGTH, true, true},
+    };
+    struct world *w = *state;
+    struct world small;
+    struct asker a;
+    char target[8];
+
+    (void)w;
+    world_open(&small, 1, 64ull << 20); /* a tenth is 6.4 MiB */
+    small.site.client_reload = SITE_RELOAD_HONOUR;
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        size_t bytes = row[i].breaks ? 1 * MB : 8 * MB, sent = 0;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        world_put(&small, target, "", 200, row[i].old, "old");
+        ask(&small, 0, &a, "GET", target, "cache-control: no-cache\n");
+        world_drain(&small);
+        assert_string_equal(fake_fetch_field(world_last(&small, 0), "if-none-match"), "\"1\"");
+        fake_fetch_head(world_last(&small, 0), 200, FRESH "etag: \"2\"\n", row[i].framing,
+                        row[i].framing == CACHE_LENGTH ? bytes : 0);
+        while (sent < bytes - row[i].breaks) {
+            sent += send_some(world_last(&small, 0), sent, bytes - row[i].breaks - sent);
+            world_drain(&small);
+            asker_read_some(&a, UINT64_MAX / 2);
+            world_drain(&small);
+        }
+        if (row[i].breaks)
+            fake_fetch_fail(world_last(&small, 0), RESPONSE_CLOSED);
+        else
+            fake_fetch_done(world_last(&small, 0));
+        world_settle(&small);
+        asker_release(&a);
+        world_settle(&small);
+        ask(&small, 0, &a, "GET", target, "");
+        world_drain(&small);
+        if (row[i].want)
+            asker_got(&a, 200, "old");
+        assert_int_equal(a.has_answer, row[i].want);
+        asker_release(&a);
+        world_settle(&small);
+    }
+    world_close(&small);
+}
+
 static void test_a_range_of_a_body_that_comes(void **state)
 {
     struct world *w = *state;
@@ -495,6 +552,7 @@ int main(void)
         WORLD(test_what_is_too_much_belongs_to_nobody),
         WORLD(test_what_the_last_reader_leaves),
         WORLD(test_too_large_is_served_and_not_stored),
+        WORLD(test_what_a_too_large_one_outdates_goes),
         WORLD(test_a_range_of_a_body_that_comes),
         WORLD(test_a_worker_that_stops_fails_its_fills),
     };

@@ -257,6 +257,17 @@ static void test_a_304_replaces_what_it_names(void **state)
     must_freshen(stored, update, want, false);
 }
 
+/* RFC 9110 section 6.6.1: what comes without a Date is from when it came, and so is what it makes
+ * new. */
+static void test_the_date_of_before_does_not_stay(void **state)
+{
+    static const char *const stored[][2] = {{"date", "old"}, {"expires", "old"}, {NULL, NULL}};
+    static const char *const update[][2] = {{"expires", "new"}, {NULL, NULL}};
+
+    (void)state;
+    must_freshen(stored, update, update, false);
+}
+
 static void test_what_describes_the_stored_bytes_stays(void **state)
 {
     static const char *const stored[][2] = {{"content-length", "5"}, {"content-encoding", "gzip"},
@@ -308,16 +319,34 @@ static void test_a_304_makes_no_head_without_end(void **state)
     assert_int_equal(head_freshen(&s, &u, false, &arena, &out), ERR_LIMIT);
 }
 
-/* Section 4.3.4: a 304 with another tag speaks of another response. */
+/* Section 4.3.4: a 304 with another validator speaks of another response. */
 static void test_of_what_a_304_speaks(void **state)
 {
     static const struct {
-        const char *stored, *update;
+        const char *stored, *stored_modified, *update, *modified;
         bool want;
     } row[] = {
-        {"\"a\"", "\"a\"", true},   {"\"a\"", "\"b\"", false}, {"W/\"a\"", "\"a\"", true},
-        {"\"a\"", "W/\"a\"", true}, {"\"a\"", NULL, true},     {NULL, "\"a\"", true},
-        {NULL, NULL, true},         {"abc", "abc", true},      {"abc", "abd", false},
+        {"\"a\"", NULL, "\"a\"", NULL, true},
+        {"\"a\"", NULL, "\"b\"", NULL, false},
+        {"W/\"a\"", NULL, "\"a\"", NULL, true},
+        {"\"a\"", NULL, "W/\"a\"", NULL, true},
+        {"\"a\"", NULL, NULL, NULL, true},
+        {NULL, NULL, NULL, NULL, true},
+        {"abc", NULL, "abc", NULL, true},
+        {"abc", NULL, "abd", NULL, false},
+        /* the tag stands above the date */
+        {"\"a\"", "x", "\"a\"", "y", true},
+        {"\"a\"", "x", "\"b\"", "x", false},
+        {"\"a\"", "x", NULL, "x", true},
+        {"\"a\"", "x", NULL, "y", false},
+        {NULL, "x", NULL, "x", true},
+        {NULL, "x", NULL, "y", false}, /* as after a restore: "not modified since", and another */
+        {NULL, "x", NULL, NULL, true},
+        {"\"a\"", NULL, NULL, "x", true},
+        /* a tag that nothing stored has */
+        {NULL, "x", "\"a\"", "x", true},
+        {NULL, "x", "\"a\"", NULL, false},
+        {NULL, "x", "\"a\"", "y", false},
     };
 
     (void)state;
@@ -326,8 +355,12 @@ static void test_of_what_a_304_speaks(void **state)
 
         if (row[i].stored != NULL)
             add(&s, "etag", row[i].stored);
+        if (row[i].stored_modified != NULL)
+            add(&s, "last-modified", row[i].stored_modified);
         if (row[i].update != NULL)
             add(&u, "etag", row[i].update);
+        if (row[i].modified != NULL)
+            add(&u, "last-modified", row[i].modified);
         if (head_is_meant(&s, &u) != row[i].want)
             fail_msg("row %zu", i);
     }
@@ -375,6 +408,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_small_arena_is_a_limit, begin, end),
         cmocka_unit_test_setup_teardown(test_facts, begin, end),
         cmocka_unit_test_setup_teardown(test_a_304_replaces_what_it_names, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_date_of_before_does_not_stay, begin, end),
         cmocka_unit_test_setup_teardown(test_what_describes_the_stored_bytes_stays, begin, end),
         cmocka_unit_test_setup_teardown(test_a_cookie_of_a_304_only_where_it_is_wanted, begin, end),
         cmocka_unit_test_setup_teardown(test_a_304_makes_no_head_without_end, begin, end),

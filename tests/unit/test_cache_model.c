@@ -383,7 +383,7 @@ static void add_freshness(struct pair *m, int64_t now_s)
     if (!once_in(4))
         add(m, "Date", date_near(now_s));
     if (once_in(3))
-        add(m, "Expires", date_near(now_s));
+        add(m, "Expires", once_in(16) ? "Wed, 31 Dec 1969 23:59:59 GMT" : date_near(now_s));
     if (once_in(40))
         add(m, "Expires", date_near(now_s));
     if (once_in(5))
@@ -397,8 +397,17 @@ static void make_response(struct pair *m, int64_t now_s, bool may_be_304)
     static const int statuses[] = {200, 200, 200, 200, 200, 203, 204, 206, 299, 300,
                                    301, 302, 303, 307, 308, 400, 401, 403, 404, 405,
                                    410, 414, 429, 499, 500, 501, 502, 503, 504, 599};
-    static const char *const varies[] = {
-        "Foo", "foo", "Foo, Bar", "*", "Foo, *", ", ,Foo", "Accept-Language", "Bar", "", "Foo Bar"};
+    static const char *const varies[] = {"Foo",
+                                         "foo",
+                                         "Foo, Bar",
+                                         "*",
+                                         "Foo, *",
+                                         ", ,Foo",
+                                         "Accept-Language",
+                                         "Bar",
+                                         "",
+                                         "Foo Bar",
+                                         "Foo, x-forwarded-For"};
 
     *m = (struct pair){0};
     m->text.status = once_in(3) ? PICK(statuses) : 200;
@@ -752,7 +761,9 @@ static void receive(struct world *w, struct exchange *x, enum model_failure fail
             .rule = &rule,
             .response = failure == MODEL_CAME ? &facts : NULL,
             .failure = failures[failure],
-            .was_pass = x->use == MODEL_PASS || x->use == MODEL_RANGE_PASS,
+            .was_pass = x->use == MODEL_PASS ||
+                        (x->use == MODEL_RANGE_PASS &&
+                         (x->facts.method != METHOD_GET || x->response.text.status != 200)),
             .was_conditional = validates,
             .is_other_304 =
                 is_304 && x->stored.present && !head_is_meant(&w->head.fields, &x->response.fields),
