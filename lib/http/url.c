@@ -272,6 +272,110 @@ enum err url_parse_absolute(struct slice url, struct url_parts *out)
     return ERR_OK;
 }
 
+/* ---- references ---- */
+
+/* RFC 3986 section 5.2.4, of the path; `path` begins with '/', `out` has room for one byte more. */
+static size_t remove_dots(struct slice path, char *out)
+{
+    size_t n = 0;
+
+    while (path.n > 0) {
+        size_t end = 1 + slice_index(slice_from(path, 1), '/');
+        struct slice name = slice_from(slice_head(path, end), 1);
+        bool is_dot = slice_eq(name, SLICE(".")), is_up = slice_eq(name, SLICE(".."));
+
+        if (!is_dot && !is_up) {
+            memcpy(out + n, path.p, end);
+            n += end;
+        }
+        while (is_up && n > 0 && out[--n] != '/')
+            continue;
+        path = slice_from(path, end);
+        if ((is_dot || is_up) && path.n == 0)
+            out[n++] = '/';
+    }
+    return n;
+}
+
+/* base and reference are what stands before each other; p == NULL when the arena is full. */
+static struct slice target_of(struct slice base, struct slice reference, struct arena *a)
+{
+    size_t all = base.n + reference.n, path_bytes, n;
+    char *joined, *out;
+    struct slice target;
+
+    if (base.n == 0 && slice_index(slice_head(reference, url_path_bytes(reference)), '.') ==
+                           url_path_bytes(reference))
+        return reference;
+    joined = arena_alloc(a, all);
+    out = arena_alloc(a, all + 1);
+    if (joined == NULL || out == NULL)
+        return (struct slice){0};
+    if (base.n > 0)
+        memcpy(joined, base.p, base.n);
+    if (reference.n > 0)
+        memcpy(joined + base.n, reference.p, reference.n);
+    target = (struct slice){joined, all};
+    path_bytes = url_path_bytes(target);
+    n = remove_dots(slice_head(target, path_bytes), out);
+    memcpy(out + n, joined + path_bytes, all - path_bytes);
+    return (struct slice){out, n + all - path_bytes};
+}
+
+/* Up to the last '/', and with it. */
+static struct slice folder_of(struct slice target)
+{
+    size_t n = url_path_bytes(target);
+
+    while (n > 0 && target.p[n - 1] != '/')
+        n--;
+    return slice_head(target, n);
+}
+
+static bool has_scheme(struct slice reference)
+{
+    size_t n = slice_index(reference, ':');
+
+    return n < reference.n && n < slice_index(reference, '/') && n < slice_index(reference, '?');
+}
+
+enum err url_resolve(struct slice reference, bool is_https, struct slice host, struct slice target,
+                     struct arena *a, struct url_parts *out)
+{
+    struct slice scheme = is_https ? SLICE("https:") : SLICE("http:"), base = {0};
+    enum err e;
+
+    reference = slice_head(reference, slice_index(reference, '#'));
+    *out = (struct url_parts){.is_https = is_https, .host = host, .port = is_https ? 443 : 80};
+    if (has_scheme(reference) || slice_starts_with(reference, SLICE("//"))) {
+        struct slice url = reference;
+
+        if (!has_scheme(reference)) {
+            char *p = arena_alloc(a, scheme.n + reference.n);
+
+            if (p == NULL)
+                return ERR_LIMIT;
+            memcpy(p, scheme.p, scheme.n);
+            memcpy(p + scheme.n, reference.p, reference.n);
+            url = (struct slice){p, scheme.n + reference.n};
+        }
+        e = url_parse_absolute(url, out);
+        if (e != ERR_OK)
+            return e;
+        reference = out->target;
+    } else if (reference.n == 0) {
+        reference = target;
+    } else if (reference.p[0] == '?') {
+        base = slice_head(target, url_path_bytes(target));
+    } else if (reference.p[0] != '/') {
+        base = folder_of(target);
+    }
+    out->target = target_of(base, reference, a);
+    if (out->target.p == NULL)
+        return ERR_LIMIT;
+    return url_target_is_valid(out->target) ? ERR_OK : ERR_INVALID;
+}
+
 /* ---- globs ---- */
 
 /* On a mismatch only the last '*' needs to take one byte more: what earlier ones took still fits.

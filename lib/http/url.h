@@ -54,6 +54,16 @@ struct url_parts {
 };
 NODISCARD enum err url_parse_absolute(struct slice url, struct url_parts *out);
 
+/*
+ * Where a reference in an answer to `target` at `host` leads (RFC 3986 section 5.2): Location,
+ * Content-Location.  The fragment is gone, and dot segments of the path are.  `host` of the result
+ * is as url_host() makes it for what names none, as written otherwise.  Slices into what was given,
+ * or in the arena.  ERR_INVALID for what is no http or https URL, or has a target that could not be
+ * asked for; ERR_LIMIT when the arena is full.
+ */
+NODISCARD enum err url_resolve(struct slice reference, bool is_https, struct slice host,
+                               struct slice target, struct arena *a, struct url_parts *out);
+
 /* Does `path` match the glob: '*' any run of bytes, '?' any one byte, all else itself, the whole
  * path? Linear in practice; no recursion. */
 bool url_glob_matches(struct slice glob, struct slice path);

@@ -203,6 +203,71 @@ static void test_absolute_urls(void **state)
             fail_msg("accepted: %s", bad[i]);
 }
 
+/* RFC 3986 section 5.4, as far as it is about http; of http://a/b/c/d;p?q. */
+static void test_references(void **state)
+{
+    static const struct {
+        const char *reference, *host, *target;
+        bool is_http;
+        uint16_t port;
+    } good[] = {
+        {"g", "a", "/b/c/g", true, 80},
+        {"./g", "a", "/b/c/g", true, 80},
+        {"g/", "a", "/b/c/g/", true, 80},
+        {"/g", "a", "/g", true, 80},
+        {"//g", "g", "/", true, 80},
+        {"//g:81/h", "g", "/h", true, 81},
+        {"?y", "a", "/b/c/d;p?y", true, 80},
+        {"g?y", "a", "/b/c/g?y", true, 80},
+        {"#s", "a", "/b/c/d;p?q", true, 80},
+        {"g#s", "a", "/b/c/g", true, 80},
+        {"g?y#s", "a", "/b/c/g?y", true, 80},
+        {";x", "a", "/b/c/;x", true, 80},
+        {"", "a", "/b/c/d;p?q", true, 80},
+        {".", "a", "/b/c/", true, 80},
+        {"..", "a", "/b/", true, 80},
+        {"../g", "a", "/b/g", true, 80},
+        {"../..", "a", "/", true, 80},
+        {"../../g", "a", "/g", true, 80},
+        {"../../../../g", "a", "/g", true, 80},
+        {"/./g", "a", "/g", true, 80},
+        {"/../g", "a", "/g", true, 80},
+        {"g.", "a", "/b/c/g.", true, 80},
+        {"..g", "a", "/b/c/..g", true, 80},
+        {"./g/.", "a", "/b/c/g/", true, 80},
+        {"g/../h?x/../y", "a", "/b/c/h?x/../y", true, 80},
+        {"g?a:b", "a", "/b/c/g?a:b", true, 80},
+        {"./g:h", "a", "/b/c/g:h", true, 80},
+        {"HTTPS://G/x/../y?z#s", "G", "/y?z", false, 443},
+        {"http://g", "g", "/", true, 80},
+    };
+    static const char *const bad[] = {"//",     "mailto:a", "g:h", "ftp://a/",
+                                      "http:g", "//u@a/",   "g h", "g\\h"};
+    struct url_parts p;
+    struct arena none;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(good); i++) {
+        enum err e = url_resolve(slice_of(good[i].reference), false, SLICE("a"),
+                                 SLICE("/b/c/d;p?q"), &arena, &p);
+
+        if (e != ERR_OK || !slice_eq(p.host, slice_of(good[i].host)) ||
+            !slice_eq(p.target, slice_of(good[i].target)) || p.is_https == good[i].is_http ||
+            p.port != good[i].port)
+            fail_msg("%s: %d, %.*s", good[i].reference, (int)e, (int)p.target.n, p.target.p);
+    }
+    for (size_t i = 0; i < COUNT(bad); i++)
+        if (url_resolve(slice_of(bad[i]), false, SLICE("a"), SLICE("/b"), &arena, &p) !=
+            ERR_INVALID)
+            fail_msg("accepted: %s", bad[i]);
+    arena_init(&none, NULL, 0, 0);
+    assert_int_equal(url_resolve(SLICE("g"), true, SLICE("a"), SLICE("/b"), &none, &p), ERR_LIMIT);
+    assert_int_equal(url_resolve(SLICE("//g"), true, SLICE("a"), SLICE("/b"), &none, &p),
+                     ERR_LIMIT);
+    assert_int_equal(url_resolve(SLICE("/b/../c"), true, SLICE("a"), SLICE("/b"), &none, &p),
+                     ERR_LIMIT);
+}
+
 static void test_globs(void **state)
 {
     static const struct {
@@ -262,6 +327,7 @@ int main(void)
         TEST(test_purge_forms),
         TEST(test_a_purge_form_has_the_ceiling_of_its_buf),
         TEST(test_absolute_urls),
+        TEST(test_references),
         TEST(test_globs),
         TEST(test_a_glob_of_stars_ends),
     };
