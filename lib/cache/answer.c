@@ -15,6 +15,14 @@ struct material {
     int64_t date_s;
 };
 
+/* RFC 9211 section 2.3: what is not said is the answer's own. */
+static bool is_status_worth_saying(const struct cache_answer *a)
+{
+    int came = a->cache_status.fwd_status;
+
+    return came != a->status || came >= 500 || came == 206 || came == 304;
+}
+
 static void deliver(struct cache_exchange *x, struct cache_answer *a)
 {
     x->answered = true;
@@ -24,6 +32,8 @@ static void deliver(struct cache_exchange *x, struct cache_answer *a)
     a->peer_error = x->peer_error;
     if (a->has_status)
         a->cache_status.name = x->worker->cache->node;
+    if (!is_status_worth_saying(a))
+        a->cache_status.fwd_status = 0;
     x->client->answer(x->user, a);
 }
 
@@ -213,6 +223,7 @@ static void answer_parts(struct cache_exchange *x, struct cache_answer *a, const
         return;
     }
     http_fields_remove(&x->fields, SLICE("content-type"));
+    http_fields_remove(&x->fields, SLICE("content-range")); /* of a 200 it means nothing */
     x->fields.item[x->fields.count++] = (struct http_field){SLICE("content-type"), type};
     x->source = m->source;
     a->status = 206;
@@ -386,13 +397,11 @@ void answer_from_fill(struct cache_exchange *x, const struct fill_result *r)
         .is_stream = r->is_stream,
         .has_status = true,
         .cache_status = {.fwd = x->decision.fwd,
-                         .fwd_status =
-                             r->head.status >= 500 || r->head.status == 206 || r->head.status == 304
-                                 ? r->head.status
-                                 : 0,
+                         .fwd_status = r->head.status,
                          .ttl_s = CACHE_STATUS_NO_TTL,
                          .stored = r->is_stored,
-                         .collapsed = !x->leads},
+                         .collapsed = !x->leads,
+                         .waited_in_vain = x->waited_in_vain},
     };
 
     if (r->is_stored) {
@@ -450,9 +459,10 @@ void answer_error(struct cache_exchange *x, int status, const char *text,
         a.cache_status = *status_field;
     engine_leave_fill(x);
     slices_end(x);
-    x->fields = (struct http_fields){.item = x->own_field, .count = 1, .capacity = 2};
+    x->fields = (struct http_fields){.item = x->own_field, .count = 2, .capacity = 3};
     x->own_field[0] =
         (struct http_field){SLICE("content-type"), SLICE("text/plain; charset=utf-8")};
+    x->own_field[1] = (struct http_field){SLICE("cache-control"), SLICE("no-store")};
     if (status >= 502 && status <= 504)
         x->own_field[x->fields.count++] = (struct http_field){SLICE("retry-after"), SLICE("1")};
     x->inline_body = slice_of(text);
