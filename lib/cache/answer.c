@@ -140,14 +140,17 @@ static enum http_range_result ranges_of(const struct cache_exchange *x, const st
                                         const struct http_validators *v, int64_t now_s,
                                         struct wanted *out)
 {
+    const struct http_field *range;
     enum http_range_result result;
 
     if (!x->asks_range || x->facts.method != METHOD_GET || m->bytes == CACHE_BYTES_UNKNOWN)
         return HTTP_RANGE_IGNORE;
-    if (!http_if_range_holds(x->asked, v, now_s))
+    range = http_fields_find(x->asked, SLICE("range"));
+    /* two lines are one list (RFC 9110 section 5.3), and no range */
+    if (range == NULL || http_fields_next(x->asked, range) != NULL ||
+        !http_if_range_holds(x->asked, v, now_s))
         return HTTP_RANGE_IGNORE;
-    result = http_range_parse(http_fields_value(x->asked, SLICE("range")), m->bytes, out->range,
-                              &out->count);
+    result = http_range_parse(range->value, m->bytes, out->range, &out->count);
     if (result == HTTP_RANGE_OK && out->count != 1 && m->source == BODY_FILL)
         return HTTP_RANGE_IGNORE;
     return result;

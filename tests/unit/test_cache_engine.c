@@ -234,6 +234,7 @@ static void test_ranges(void **state)
         {"if-range: \"1\"\n", 200, "hello", NULL},
         {"if-range: \"2\"\n", 200, "hello", NULL},
         {"range: bytes=0-0, 9-\n", 206, "h", "bytes 0-0/5"},
+        {"range: bytes=0-1\nrange: bytes=2-3\n", 200, "hello", NULL},
     };
     struct asker a;
 
