@@ -15,6 +15,14 @@ struct material {
     int64_t date_s;
 };
 
+/* RFC 9211 section 2.3: what is not said is the answer's own. */
+static bool is_status_worth_saying(const struct cache_answer *a)
+{
+    int came = a->cache_status.fwd_status;
+
+    return came != a->status || came >= 500 || came == 206 || came == 304;
+}
+
 static void deliver(struct cache_exchange *x, struct cache_answer *a)
 {
     x->answered = true;
@@ -24,6 +32,8 @@ static void deliver(struct cache_exchange *x, struct cache_answer *a)
     a->peer_error = x->peer_error;
     if (a->has_status)
         a->cache_status.name = x->worker->cache->node;
+    if (!is_status_worth_saying(a))
+        a->cache_status.fwd_status = 0;
     x->client->answer(x->user, a);
 }
 
@@ -130,14 +140,17 @@ static enum http_range_result ranges_of(const struct cache_exchange *x, const st
                                         const struct http_validators *v, int64_t now_s,
                                         struct wanted *out)
 {
+    const struct http_field *range;
     enum http_range_result result;
 
     if (!x->asks_range || x->facts.method != METHOD_GET || m->bytes == CACHE_BYTES_UNKNOWN)
         return HTTP_RANGE_IGNORE;
-    if (!http_if_range_holds(x->asked, v, now_s))
+    range = http_fields_find(x->asked, SLICE("range"));
+    /* two lines are one list (RFC 9110 section 5.3), and no range */
+    if (range == NULL || http_fields_next(x->asked, range) != NULL ||
+        !http_if_range_holds(x->asked, v, now_s))
         return HTTP_RANGE_IGNORE;
-    result = http_range_parse(http_fields_value(x->asked, SLICE("range")), m->bytes, out->range,
-                              &out->count);
+    result = http_range_parse(range->value, m->bytes, out->range, &out->count);
     if (result == HTTP_RANGE_OK && out->count != 1 && m->source == BODY_FILL)
         return HTTP_RANGE_IGNORE;
     return result;
@@ -213,6 +226,7 @@ static void answer_parts(struct cache_exchange *x, struct cache_answer *a, const
         return;
     }
     http_fields_remove(&x->fields, SLICE("content-type"));
+    http_fields_remove(&x->fields, SLICE("content-range")); /* of a 200 it means nothing */
     x->fields.item[x->fields.count++] = (struct http_field){SLICE("content-type"), type};
     x->source = m->source;
     a->status = 206;
@@ -386,13 +400,11 @@ void answer_from_fill(struct cache_exchange *x, const struct fill_result *r)
         .is_stream = r->is_stream,
         .has_status = true,
         .cache_status = {.fwd = x->decision.fwd,
-                         .fwd_status =
-                             r->head.status >= 500 || r->head.status == 206 || r->head.status == 304
-                                 ? r->head.status
-                                 : 0,
+                         .fwd_status = r->head.status,
                          .ttl_s = CACHE_STATUS_NO_TTL,
                          .stored = r->is_stored,
-                         .collapsed = !x->leads},
+                         .collapsed = !x->leads,
+                         .waited_in_vain = x->waited_in_vain},
     };
 
     if (r->is_stored) {
@@ -450,9 +462,10 @@ void answer_error(struct cache_exchange *x, int status, const char *text,
         a.cache_status = *status_field;
     engine_leave_fill(x);
     slices_end(x);
-    x->fields = (struct http_fields){.item = x->own_field, .count = 1, .capacity = 2};
+    x->fields = (struct http_fields){.item = x->own_field, .count = 2, .capacity = 3};
     x->own_field[0] =
         (struct http_field){SLICE("content-type"), SLICE("text/plain; charset=utf-8")};
+    x->own_field[1] = (struct http_field){SLICE("cache-control"), SLICE("no-store")};
     if (status >= 502 && status <= 504)
         x->own_field[x->fields.count++] = (struct http_field){SLICE("retry-after"), SLICE("1")};
     x->inline_body = slice_of(text);

@@ -150,7 +150,8 @@ struct cache_exchange {
     uint64_t stored_before;  /* cache->stored when the look-up began */
     bool is_pass;
     bool answered;
-    unsigned attempts; /* fills that were joined and could not be shared */
+    unsigned attempts;   /* fills that were joined and could not be shared */
+    bool waited_in_vain; /* for one of them, begun by another request */
     struct fence fence;
     struct block_of block;
     struct slices *slices; /* answered block by block; NULL: not */
@@ -161,7 +162,7 @@ struct cache_exchange {
     /* the answer's own */
     int head_status; /* of what it is made of, before conditions and ranges; 0: made here */
     struct http_fields fields;
-    struct http_field own_field[2]; /* of errors, which need no arena */
+    struct http_field own_field[3]; /* of errors, which need no arena */
 
     /* the body on its way out */
     enum body_source source;
@@ -197,6 +198,9 @@ NODISCARD enum err engine_look(struct cache_exchange *x);
 
 /* Answer with what is stored, as x->decision allows. */
 void engine_answer_stored(struct cache_exchange *x);
+
+/* What is left of the stored one's lifetime: of none that a purge, or a lost journal, has ended. */
+int64_t engine_ttl_s(const struct cache_exchange *x);
 
 /* Leave the fill, if there is one. */
 void engine_leave_fill(struct cache_exchange *x);

@@ -84,7 +84,7 @@ static enum request_method method_of(struct slice m)
         return METHOD_GET;
     if (slice_eq(m, SLICE("HEAD")))
         return METHOD_HEAD;
-    return slice_eq(m, SLICE("OPTIONS")) ? METHOD_OPTIONS : METHOD_OTHER;
+    return slice_eq(m, SLICE("OPTIONS")) || slice_eq(m, SLICE("QUERY")) ? METHOD_SAFE : METHOD_OTHER;
 }
 
 /* Ask for each name once: a request has few fields, and most have none of these. */

@@ -43,7 +43,8 @@ void reasons_format(const struct reasons *r, struct buf *out);
 /* The bare name of a reason in lower case with '-', as detail= of Cache-Status and in the access log: "no-store". */
 const char *reason_token(enum cache_reason id);
 
-enum request_method { METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER };
+/* METHOD_SAFE: OPTIONS and QUERY, which are passed and change nothing. */
+enum request_method { METHOD_GET, METHOD_HEAD, METHOD_SAFE, METHOD_OTHER };
 
 /* What matters of a request. */
 struct request_facts {

@@ -31,7 +31,7 @@ bool decide_pass(const struct request_facts *rq, const struct rule_facts *rule, 
     else if (rq->has_origin_condition)
         pass(out, FWD_REQUEST, REASON_ORIGIN_CONDITION, 0);
     if (out->why.count > 0 && rq->cc.only_if_cached && rq->method != METHOD_OTHER &&
-        rq->method != METHOD_OPTIONS) {
+        rq->method != METHOD_SAFE) {
         reasons_add(&out->why, REASON_ONLY_IF_CACHED, 0);
         out->action = REQUEST_REFUSE;
     }

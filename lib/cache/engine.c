@@ -37,11 +37,18 @@ enum err engine_look(struct cache_exchange *x)
     return e;
 }
 
+int64_t engine_ttl_s(const struct cache_exchange *x)
+{
+    bool is_out_of_use = x->lookup.facts.soft_purged || x->lookup.facts.is_unleased;
+
+    return is_out_of_use && x->decision.ttl_s > 0 ? 0 : x->decision.ttl_s;
+}
+
 void engine_answer_stored(struct cache_exchange *x)
 {
-    bool is_fresh =
-        x->decision.ttl_s > 0 && !x->lookup.facts.soft_purged && !x->lookup.facts.is_unleased;
-    struct cache_status status = {.fwd = FWD_NONE, .ttl_s = x->decision.ttl_s};
+    int64_t ttl_s = engine_ttl_s(x);
+    bool is_fresh = ttl_s > 0;
+    struct cache_status status = {.fwd = FWD_NONE, .ttl_s = ttl_s};
 
     if (!is_fresh)
         status.detail = slice_of(reason_token(x->reason));

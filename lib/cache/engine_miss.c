@@ -15,9 +15,13 @@ enum { ATTEMPTS_MAX = 3 };
 
 static void on_ready(void *user);
 
+/* Of a request that was sent on, as far as it is known now. */
 static struct cache_status status_of(const struct cache_exchange *x)
 {
-    return (struct cache_status){.fwd = x->decision.fwd, .ttl_s = CACHE_STATUS_NO_TTL};
+    return (struct cache_status){.fwd = x->decision.fwd,
+                                 .ttl_s = CACHE_STATUS_NO_TTL,
+                                 .collapsed = x->reader != NULL && !x->leads,
+                                 .waited_in_vain = x->waited_in_vain};
 }
 
 static void no_room(struct cache_exchange *x)
@@ -151,11 +155,51 @@ void miss_begin(struct cache_exchange *x)
     enter(x, true);
 }
 
-/* What is stored is brought up to date for everybody: a GET, without this
- * client's own wishes. */
+static bool lets_authorization_share(const struct cache_control *cc)
+{
+    return cc->is_public || cc->must_revalidate || cc->s_maxage_s >= 0;
+}
+
+/* Else it was got without Authorization, or it would not be stored (RFC 9111 section 3.5). */
+static bool may_come_of_authorization(const struct cache_exchange *x)
+{
+    const struct http_fields *f = &x->lookup.head.fields;
+    const struct site_strings *names = &x->rq.site->targeted_fields;
+    struct cache_control cc;
+    bool may;
+
+    cache_control_parse(f, &cc);
+    may = lets_authorization_share(&cc);
+    for (size_t i = 0; i < names->count && !may; i++)
+        may = cache_control_parse_targeted(f, slice_of(names->item[i]), &cc) &&
+              lets_authorization_share(&cc);
+    return may || (cache_control_parse_targeted(f, SLICE("cdn-cache-control"), &cc) &&
+                   lets_authorization_share(&cc));
+}
+
+/* The fields of the request but Authorization; all of them when there is no room. */
+static void leave_out_authorization(struct cache_request *rq, struct http_fields *own)
+{
+    size_t count = rq->fields->count;
+
+    own->item = arena_alloc(rq->arena, count * sizeof(*own->item));
+    if (own->item == NULL)
+        return;
+    memcpy(own->item, rq->fields->item, count * sizeof(*own->item));
+    own->count = own->capacity = count;
+    http_fields_remove(own, SLICE("authorization"));
+    rq->fields = own;
+}
+
+/*
+ * What is stored is brought up to date for everybody: a GET, without this client's own wishes; and
+ * without its Authorization where that did not bring it, since what comes of that could not be
+ * kept.
+ */
 void miss_refresh(struct cache_exchange *x)
 {
     struct cache_request rq = x->rq;
+    struct http_fields own = {0};
     struct request_facts facts = x->facts;
     struct fill_reader *none;
     bool leads;
@@ -173,6 +217,10 @@ void miss_refresh(struct cache_exchange *x)
     rq.method = SLICE("GET");
     facts.method = METHOD_GET;
     facts.cc.no_store = false;
+    if (facts.has_authorization && !may_come_of_authorization(x)) {
+        leave_out_authorization(&rq, &own);
+        facts.has_authorization = http_fields_find(rq.fields, SLICE("authorization")) != NULL;
+    }
     if (fill_enter(x->worker, &plan, NULL, NULL, &none, &leads) != ERR_OK)
         log_warn("%s: no room to refresh what is stale", x->rq.site->name);
 }
@@ -183,6 +231,7 @@ void miss_refresh(struct cache_exchange *x)
  * not waited for for ever. */
 static void try_again(struct cache_exchange *x, bool is_shared, uint64_t variant)
 {
+    x->waited_in_vain |= !x->leads;
     engine_leave_fill(x);
     x->attempts++;
     if (engine_look(x) != ERR_OK) {
@@ -255,14 +304,12 @@ static bool stands_in(struct cache_exchange *x, const struct fill_result *r,
            (x->decision.action == REQUEST_ANSWER || out->action == RESPONSE_STALE);
 }
 
-static void answer_instead(struct cache_exchange *x, int fwd_status)
+static void answer_instead(struct cache_exchange *x, struct cache_status status)
 {
     /* of a fresh answer that a reload wanted validated, nobody shall say that it
      * is stale */
-    struct cache_status status = {.fwd = x->decision.fwd == FWD_NONE ? FWD_STALE : x->decision.fwd,
-                                  .fwd_status = fwd_status,
-                                  .ttl_s = x->decision.ttl_s};
-
+    status.fwd = x->decision.fwd == FWD_NONE ? FWD_STALE : x->decision.fwd;
+    status.ttl_s = engine_ttl_s(x);
     if (x->decision.action == REQUEST_ANSWER) { /* somebody has stored a fresh one meanwhile */
         x->peer_error = NULL;
         engine_answer_stored(x);
@@ -287,9 +334,7 @@ static void fetch_range_alone(struct cache_exchange *x)
 static void failed(struct cache_exchange *x, enum response_failure failure)
 {
     const struct failure_words *said = failure_words(failure);
-    enum cache_status_fwd fwd = x->decision.fwd;
-    struct cache_status status = {
-        .fwd = fwd, .ttl_s = CACHE_STATUS_NO_TTL, .detail = slice_of(said->detail)};
+    struct cache_status status = status_of(x);
     struct response_decision d;
 
     engine_leave_fill(x);
@@ -301,11 +346,12 @@ static void failed(struct cache_exchange *x, enum response_failure failure)
     x->fence.is_lagging =
         false; /* what may have been purged is better than nothing: a stale copy */
     if (stands_in(x, NULL, failure, &d)) {
-        answer_instead(x, 0);
+        answer_instead(x, status);
         return;
     }
+    status.detail = slice_of(said->detail);
     x->reason = d.why.count > 0 ? d.why.item[d.why.count - 1].id : REASON_ORIGIN_FAILED;
-    answer_error(x, d.fail_status, said->text, fwd == FWD_NONE ? NULL : &status);
+    answer_error(x, d.fail_status, said->text, status.fwd == FWD_NONE ? NULL : &status);
 }
 
 /* ---- what came ---- */
@@ -314,10 +360,11 @@ static void failed(struct cache_exchange *x, enum response_failure failure)
 static void from_freshened(struct cache_exchange *x, const struct fill_result *r)
 {
     struct clock_moment now = clock_now();
-    struct cache_status status = {.fwd = x->decision.fwd == FWD_NONE ? FWD_STALE : x->decision.fwd,
-                                  .fwd_status = r->facts.status == 304 ? 304 : 0,
-                                  .collapsed = !x->leads};
+    struct cache_status status = status_of(x);
 
+    if (status.fwd == FWD_NONE)
+        status.fwd = FWD_STALE;
+    status.fwd_status = r->facts.status;
     /* a waiter may have nothing but what has been purged: looked up anew, that is
      * not found */
     if (!x->leads && engine_look(x) != ERR_OK)
@@ -327,7 +374,7 @@ static void from_freshened(struct cache_exchange *x, const struct fill_result *r
         return;
     }
     status.ttl_s = r->head.freshness.lifetime_s - freshness_age_s(&r->head.freshness, &now);
-    status.stored = !r->decision.drops_stored;
+    status.stored = !r->decision.drops_stored && !r->is_passing;
     x->now = now;
     x->reason = REASON_FRESHENED;
     answer_from_store(x, x->leads ? &r->head : &r->shared, VERDICT_REVALIDATED, &status);
@@ -349,8 +396,9 @@ static void came(struct cache_exchange *x, const struct fill_result *r)
     }
     if (r->head.status >= 500 && !x->is_pass && x->lookup.found &&
         stands_in(x, r, RESPONSE_CAME, &d)) {
-        int status = r->head.status;
+        struct cache_status status = status_of(x);
 
+        status.fwd_status = r->head.status;
         engine_leave_fill(x);
         x->peer_error = "origin-error";
         answer_instead(x, status);

@@ -24,10 +24,35 @@ static enum err add_missing_vary(struct http_fields *fields, struct arena *a)
                            SLICE("accept-encoding"));
 }
 
+/*
+ * Does it take part in the decision who may have a response, and for how long?  Such fields go on
+ * to other nodes though Connection nominates them: without them an edge would take what is private
+ * for anybody's.
+ */
+static bool is_decided_by(const void *site, struct slice name)
+{
+    static const char *const names[] = {
+        "cache-control", "cdn-cache-control", "expires",   "date",
+        "vary",          "set-cookie",        "etag",      "last-modified",
+        "location",      "surrogate-key",     "cache-tag", "content-type"};
+    const struct site_strings *targeted = &((const struct site *)site)->targeted_fields;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (slice_eq(name, slice_of(names[i])))
+            return true;
+    for (size_t i = 0; i < targeted->count; i++)
+        if (slice_eq(name, slice_of(targeted->item[i])))
+            return true;
+    return false;
+}
+
 /* Fields of one hop, and those that are made anew for each answer. */
 static void keep_end_to_end(struct fill *f, struct http_fields *fields)
 {
-    http_fields_remove_hop_by_hop(fields);
+    if (f->cache->role.faces_public)
+        http_fields_remove_hop_by_hop(fields);
+    else
+        http_fields_remove_hop_by_hop_but(fields, is_decided_by, f->rq.site);
     http_fields_remove(fields, SLICE("content-length"));
     http_fields_remove(fields, SLICE("age"));
     http_fields_remove(fields, SLICE("selvage-error")); /* of the answer, not of what it carries */

@@ -181,17 +181,22 @@ static void invalidate_target(struct cache *c, struct store_reader *r,
 
 /* Location and Content-Location, where they lead to the same origin: others must not be touched. */
 static void invalidate_named(struct cache *c, struct store_reader *r,
-                             const struct cache_request *rq, struct slice url)
+                             const struct cache_request *rq, struct slice reference)
 {
     struct url_parts u;
+    struct arena arena;
 
-    if (slice_starts_with(url, SLICE("/")) && !slice_starts_with(url, SLICE("//"))) {
-        if (url_target_is_valid(url))
-            invalidate_target(c, r, rq, url);
-    } else if (url_parse_absolute(url, &u) == ERR_OK && !u.has_port && u.is_https == rq->is_https &&
-               slice_eq_nocase(u.host, rq->host) && url_target_is_valid(u.target)) {
-        invalidate_target(c, r, rq, u.target);
+    if (reference.p == NULL)
+        return;
+    arena_init(&arena, NULL, 0, 4 * LIMIT_HEAD_BYTES);
+    if (url_resolve(reference, rq->is_https, rq->host, rq->target, &arena, &u) == ERR_OK) {
+        if (slice_ends_with(u.host, SLICE(".")))
+            u.host.n--;
+        if (u.is_https == rq->is_https && u.port == (u.is_https ? 443 : 80) &&
+            slice_eq_nocase(u.host, rq->host))
+            invalidate_target(c, r, rq, u.target);
     }
+    arena_release(&arena);
 }
 
 void invalidate(struct cache *c, struct store_reader *r, const struct cache_request *rq,

@@ -100,7 +100,17 @@ static void on_ready(void *user)
     body_ready(s->outer);
 }
 
-static const struct cache_client block_client = {.answer = on_answer, .ready = on_ready};
+/* Of the first block, before the head of the answer. */
+static void on_interim(void *user, int status, const struct http_fields *fields)
+{
+    struct cache_exchange *x = ((struct slices *)user)->outer;
+
+    if (!x->answered && x->client->interim != NULL)
+        x->client->interim(x->user, status, fields);
+}
+
+static const struct cache_client block_client = {
+    .answer = on_answer, .ready = on_ready, .interim = on_interim};
 
 /* False when there is no room. */
 static bool ask_for(struct slices *s, uint64_t index)
@@ -169,8 +179,10 @@ static void begin_answer(struct slices *s, uint64_t total)
         return;
     }
     head.fields = (struct http_fields){.item = item, .capacity = from->count + 1};
+    /* what the origin says of the block's bytes is not true of all (RFC 9530 section 2) */
     for (size_t i = 0; i < from->count; i++)
-        if (!slice_eq(from->item[i].name, SLICE("content-range")))
+        if (!slice_eq(from->item[i].name, SLICE("content-range")) &&
+            !slice_eq(from->item[i].name, SLICE("content-digest")))
             item[head.fields.count++] = from->item[i];
     x->now = s->inner->now;
     x->reason = s->inner->reason;

@@ -3,7 +3,7 @@
 #include "base/check.h"
 #include "http/fields.h"
 
-/* What is not name or detail needs at most 93 bytes, so a detail has 67 at least. */
+/* What is not name or detail needs at most 96 bytes, so a detail has 64 at least. */
 enum { NAME_BYTES_MAX = 96 };
 
 /* The range of an Integer (RFC 9651 section 3.3.1). */
@@ -121,8 +121,8 @@ size_t cache_status_format(const struct cache_status *s, char out[CACHE_STATUS_B
         add_number(&t, SLICE("; ttl="), s->ttl_s);
     if (s->fwd != FWD_NONE && s->stored)
         add(&t, SLICE("; stored"));
-    if (s->fwd != FWD_NONE && s->collapsed)
-        add(&t, SLICE("; collapsed"));
+    if (s->fwd != FWD_NONE && (s->collapsed || s->waited_in_vain))
+        add(&t, s->collapsed ? SLICE("; collapsed") : SLICE("; collapsed=?0"));
     if (s->detail.n > 0) {
         add(&t, SLICE("; detail="));
         add_text(&t, s->detail, t.max - t.n);

@@ -31,6 +31,7 @@ struct cache_status {
     int64_t ttl_s;       /* CACHE_STATUS_NO_TTL: not said; negative when stale */
     bool stored;         /* only with fwd */
     bool collapsed;      /* only with fwd */
+    bool waited_in_vain; /* and not collapsed, though it was tried; only with fwd */
     struct slice detail; /* a token, or text that is quoted; empty: not said */
 };
 

@@ -128,7 +128,21 @@ static bool is_hop_by_hop(struct slice name)
     return false;
 }
 
+static bool nothing_stays(const void *user, struct slice name)
+{
+    (void)user;
+    (void)name;
+    return false;
+}
+
 void http_fields_remove_hop_by_hop(struct http_fields *f)
+{
+    http_fields_remove_hop_by_hop_but(f, nothing_stays, NULL);
+}
+
+void http_fields_remove_hop_by_hop_but(struct http_fields *f,
+                                       bool (*stays)(const void *user, struct slice name),
+                                       const void *user)
 {
     struct slice connection = SLICE("connection");
     bool nominates = http_fields_find(f, connection) != NULL;
@@ -140,7 +154,8 @@ void http_fields_remove_hop_by_hop(struct http_fields *f)
 
         if (slice_eq(*name, connection))
             continue;
-        if (is_hop_by_hop(*name) || (nominates && http_fields_has_token(f, connection, *name)))
+        if (is_hop_by_hop(*name) ||
+            (nominates && http_fields_has_token(f, connection, *name) && !stays(user, *name)))
             name->n = 0;
     }
     for (size_t i = 0; i < f->count; i++)

@@ -57,6 +57,11 @@ bool http_fields_has_token(const struct http_fields *f, struct slice name, struc
  */
 void http_fields_remove_hop_by_hop(struct http_fields *f);
 
+/* The same, but of what Connection nominates that stays for which `stays` says so. */
+void http_fields_remove_hop_by_hop_but(struct http_fields *f,
+                                       bool (*stays)(const void *user, struct slice name),
+                                       const void *user);
+
 /* Is it a token (RFC 9110 section 5.6.2)? a field value without control bytes (section 5.5)? */
 bool http_is_token(struct slice s);
 bool http_is_field_value(struct slice s);

@@ -25,11 +25,11 @@ def test_a_miss_then_a_hit(edge, page, get):
 
 
 def test_a_hit_is_like_the_miss(edge, page):
-    page.fields += [("X-Thing", "a b"), ("Link", "<x>"), ("Link", "<y>")]
+    page.fields += [("X-Thing", "a b"), ("Link", "<x>"), ("Link", "<y>"), ("Warning", '199 - "x"')]
     miss = edge.fill("/a.txt")
     hit = edge.get("/a.txt")
     assert hit.is_hit
-    for name in ("content-type", "content-length", "date", "cache-control", "x-thing", "via"):
+    for name in ("content-type", "content-length", "date", "cache-control", "x-thing", "warning", "via"):
         assert hit.field(name) == miss.field(name) is not None, name
     assert re.split(r",\s*", hit.field("link")) == ["<x>", "<y>"]
     assert int(hit.field("age")) >= 0
@@ -198,6 +198,50 @@ def test_tags_are_for_us_alone(edge, origin):
     origin.page("/t", TEXT, cache_control="max-age=60", fields=[("Surrogate-Key", "a b"), ("Cache-Tag", "c,d")])
     for r in (edge.fill("/t"), edge.get("/t")):
         assert r.field("surrogate-key") is None and r.field("cache-tag") is None
+
+
+@pytest.mark.parametrize("protocol", ["h1", "h2"])
+def test_what_is_answered_here_has_no_cache_status(edge, origin, protocol):
+    """RFC 9211 section 2: it is about what a cache did for a request, not about errors of ours."""
+    def ask(*words, **more):
+        with getattr(edge, protocol)() as c:
+            return c.request(*words, **more)
+
+    replies = [ask("/a", fields=[("Cache-Control", "only-if-cached")]), ask("/a", host="other.test"),
+               ask("/a" * 5000), ask("/a", method="TRACE")]
+    assert [r.status for r in replies] == [504, 421, 414, 405]
+    assert [r.field("cache-status") for r in replies] == [None] * 4
+    assert [r.field("cache-control") for r in replies] == ["no-store"] * 4
+    assert origin.hits == 0
+
+
+def test_what_an_origins_connection_nominates_goes(edge, origin):
+    page = origin.page("/a", TEXT, cache_control="max-age=60", fields=[
+        ("Connection", "X-A, cache-control"), ("Connection", "x-b"), ("X-A", "1"), ("X-B", "2"), ("X-C", "3"),
+        ("Keep-Alive", "timeout=5"), ("Proxy-Authenticate", "Basic"), ("Upgrade", "h2c")])
+    edge.fill("/a")
+    for ask in (edge.get, edge.get2):
+        r = ask("/a")
+        assert r.is_hit and r.field("x-c") == "3"  # by the lifetime that nobody is told of
+        for name in ("x-a", "x-b", "cache-control", "keep-alive", "proxy-authenticate", "upgrade"):
+            assert r.field(name) is None, name
+    assert page.hits == 1
+
+
+@pytest.mark.parametrize("get", ["get", "get2"])
+def test_of_two_framings_of_the_origin_one_goes_on(edge, origin, get):
+    """RFC 9112 section 6.3: chunks count, the length beside them is dropped, and the connection ends."""
+    def answer(request, c):
+        c.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\nTrailer: X-Late\r\n\r\n"
+               b"5\r\nhello\r\n0\r\nX-Late: 1\r\n\r\n")
+        return True
+
+    origin.page("/a", handler=answer)
+    for n in (1, 2):
+        r = getattr(edge, get)("/a")
+        assert (r.status, r.complete, r.body) == (200, True, b"hello")
+        assert r.field("content-length") is None and r.field("x-late") is None and r.field("trailer") is None
+        assert origin.accepted == n
 
 
 def test_connections_to_the_origin_are_kept(edge, origin):

@@ -1,4 +1,5 @@
 """Edges in front of a shield: what passes between them, and what comes out at both ends."""
+import re
 import threading
 
 import pytest
@@ -34,6 +35,33 @@ def test_the_client_is_known_at_the_origin(make_behind, shield, origin):
     for node in (edge, shield):
         ids.add(node.wait_access(lambda line: line["path"] == "/a")["id"])
     assert len(ids) == 1
+
+
+def test_each_cache_adds_its_member_behind_the_others(make_behind, shield, origin):
+    """RFC 9211: a list, from the origin on; what is stored are the members of those before, never one's own."""
+    origin.page("/a", "hello", cache_control="max-age=600", fields=[("Cache-Status", "Origin; hit")])
+    edge = make_behind("edge-a", shield)
+
+    def members():
+        return re.sub(r"; ttl=\d+", "", edge.get("/a").field("cache-status")).split(", ")
+
+    miss = "shield; fwd=uri-miss; stored"
+    assert members() == ["Origin; hit", miss, "edge-a; fwd=uri-miss; stored"]
+    edge.wait_idle()
+    assert members() == ["Origin; hit", miss, "edge-a; hit"]
+    edge = make_behind("edge-b", shield)
+    assert members() == ["Origin; hit", "shield; hit", "edge-b; fwd=uri-miss; stored"]
+
+
+def test_what_connection_hides_is_heeded_at_the_edge_too(make_behind, shield, origin):
+    """What an origin's Connection nominates counts for the decision, and the shield's answer is all that an edge sees."""
+    page = origin.page("/a", "mine", cache_control="private, max-age=600",
+                       fields=[("Connection", "cache-control"), ("Expires", "Fri, 01 Jan 2100 00:00:00 GMT")])
+    edge = make_behind("edge-a", shield)
+    for n in (1, 2):
+        assert not edge.get("/a").is_hit
+        edge.wait_idle()
+        assert page.hits == n
 
 
 def test_clients_of_port_80_have_objects_of_their_own(make_behind, shield, origin):

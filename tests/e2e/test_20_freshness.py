@@ -236,6 +236,30 @@ def test_a_write_makes_the_stored_answer_stale(edge, origin):
     assert edge.get("/x").body == B
 
 
+@pytest.mark.parametrize("field, value, goes", [
+    ("Location", "y", True), ("Content-Location", "../y#part", True), ("Location", "https://www.test:443/y", True),
+    ("Location", "https://other.test/y", False), ("Location", "http://www.test/y", False)])
+def test_a_write_makes_what_it_names_stale(edge, origin, field, value, goes):
+    """RFC 9111 section 4.4; a reference is resolved as a browser would."""
+    origin.page("/x/x", A, status=201, fields=[(field, value)])
+    for path in ("/y", "/x/y"):
+        origin.page(path, B, cache_control="max-age=60")
+        edge.fill(path)
+    edge.get("/x/x", method="POST", body=b"x")
+    gone = [path for path in ("/y", "/x/y") if not edge.get(path).is_hit]
+    assert gone == ([] if not goes else ["/x/y"] if value == "y" else ["/y"])
+
+
+def test_a_query_changes_nothing(edge, origin):
+    """The method QUERY is safe: it is passed with its body, and what is stored stays."""
+    page = origin.page("/x", A, cache_control="max-age=60")
+    edge.fill("/x")
+    for n in (2, 3):
+        assert not edge.get("/x", method="QUERY", body=b"q").is_hit
+        assert (page.hits, page.requests[-1].body) == (n, b"q")
+    assert edge.get("/x").is_hit
+
+
 RELOAD = [("Cache-Control", "no-cache")]
 
 

@@ -135,6 +135,23 @@ def test_a_rule_may_fetch_the_whole_for_a_range(make_edge, origin):
     assert large.requests[0].sent < 9 << 20
 
 
+@pytest.mark.parametrize("method, fields, status, length", [
+    ("GET", [("Range", "bytes=0-9")], 206, 10), ("GET", [("Range", "bytes=300000-")], 416, 0),
+    ("GET", [("If-None-Match", '"1"')], 304, 0), ("HEAD", [("Range", "bytes=0-9")], 200, 0),
+    ("HEAD", [("If-None-Match", '"1"')], 304, 0), ("GET", [("Range", "bytes=0-9"), ("If-Range", '"2"')], 200, 200_000),
+])
+def test_an_old_client_asks_for_parts(edge, page, method, fields, status, length):
+    """HTTP/1.0 knows none of it, and who sends the fields does: the answers are the same, and end where they end."""
+    with edge.h1() as c:
+        c.send(f"{method} /r HTTP/1.0\r\nHost: www.test\r\nConnection: keep-alive\r\n"
+               + "".join(f"{n}: {v}\r\n" for n, v in fields) + "\r\n")
+        r = c.read(method)
+        assert (r.status, r.complete, r.body) == (status, True, BODY[:length])
+        assert r.field("transfer-encoding") is None
+        assert r.field("content-length") == (None if status == 304 else "200000" if method == "HEAD" else str(length))
+        assert c.request("/r").body == BODY
+
+
 def test_head_ignores_ranges(edge, page):
     r = edge.get("/r", method="HEAD", fields=[("Range", "bytes=0-9")])
     assert (r.status, r.field("content-length")) == (200, "200000")

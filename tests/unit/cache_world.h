@@ -60,6 +60,7 @@ struct world_kind {
     bool has_files;          /* it publishes */
     int64_t grace_ms;
     enum cache_journal_lost on_journal_lost;
+    const char *node; /* NULL: "selvage-test" */
 };
 
 static struct world_kind world_kind = {.role = &world_role};
@@ -118,7 +119,8 @@ static inline void world_open(struct world *w, unsigned workers, uint64_t store_
         struct cache_options opt = {.role = world_kind.role,
                                     .journal_grace_ms = world_kind.grace_ms,
                                     .on_journal_lost = world_kind.on_journal_lost,
-                                    .node = "selvage-test",
+                                    .node =
+                                        world_kind.node == NULL ? "selvage-test" : world_kind.node,
                                     .store = w->store,
                                     .purge = w->purge,
                                     .files = w->files,

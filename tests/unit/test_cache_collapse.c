@@ -247,6 +247,7 @@ static void test_waiters_of_another_variant_fetch_theirs_once(void **state)
     world_drain(w);
     asker_got(&a, 200, "hallo");
     asker_got(&d, 200, "hallo");
+    assert_true(d.answer.cache_status.collapsed && !d.answer.cache_status.waited_in_vain);
     assert_false(b.has_answer);
     assert_false(c.has_answer);
     assert_false(e.has_answer);
@@ -306,6 +307,9 @@ static void test_private_answers_are_not_shared(void **state)
         world_drain(w);
         asker_got(&b, 200, "for b");
         asker_got(&c, 200, "for c");
+        /* RFC 9211 section 2.6: tried, and in vain */
+        assert_false(a.answer.cache_status.waited_in_vain);
+        assert_true(b.answer.cache_status.waited_in_vain && !b.answer.cache_status.collapsed);
         asker_release(&a);
         asker_release(&b);
         asker_release(&c);
@@ -421,6 +425,34 @@ static void test_what_could_not_be_shared_is_not_waited_for(void **state)
     world_settle(w);
 }
 
+/* ... until something comes that can be shared, or for ten seconds. */
+static void test_what_can_be_shared_again_is_waited_for(void **state)
+{
+    static const char private[] = "cache-control: private\n";
+    struct world *w = *state;
+
+    for (int i = 0; i < 3; i++) {
+        char target[8];
+        struct asker a, b;
+        size_t before;
+
+        snprintf(target, sizeof(target), "/%d", i);
+        world_put(w, target, "", 200, private, "x");
+        if (i == 0) /* stale on arrival, and still everybody's */
+            world_put(w, target, "", 200, "cache-control: max-age=10\nage: 15\netag: \"1\"\n", "y");
+        else
+            fake_reactor_advance(w->reactor[0], LIMIT_HIT_FOR_MISS_MS - (i == 1 ? 0 : 1));
+        before = world_requests(w);
+        ask(w, 0, &a, "GET", target, "");
+        ask(w, 0, &b, "GET", target, "");
+        world_drain(w);
+        assert_int_equal(world_requests(w), before + (i == 2 ? 2 : 1));
+        asker_release(&a);
+        asker_release(&b);
+        world_settle(w);
+    }
+}
+
 /* Or anybody could have all others ask for a hot URL one by one. */
 static void test_a_strangers_cookie_does_not_switch_collapsing_off(void **state)
 {
@@ -498,6 +530,7 @@ static void test_a_failure_is_everybodys(void **state)
     world_drain(w);
     for (unsigned i = 0; i < MANY; i++) {
         assert_int_equal(a[i].answer.status, 503);
+        assert_int_equal(a[i].answer.cache_status.collapsed, i != 0);
         asker_release(&a[i]);
     }
     assert_int_equal(world_requests(w), 1);
@@ -672,6 +705,7 @@ int main(void)
         WORLD(test_heads_share_with_heads_alone),
         WORLD(test_heads_of_what_is_private_are_not_shared),
         WORLD(test_what_could_not_be_shared_is_not_waited_for),
+        WORLD(test_what_can_be_shared_again_is_waited_for),
         WORLD(test_a_strangers_cookie_does_not_switch_collapsing_off),
         WORLD(test_a_waiter_has_its_own_conditions),
         WORLD(test_a_failure_is_everybodys),

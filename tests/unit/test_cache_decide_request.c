@@ -53,6 +53,7 @@ static void test_passes(void **state)
         {"PUT", NULL, false, false, false, false, FWD_METHOD, REASON_METHOD},
         {"OPTIONS", NULL, false, false, false, false, FWD_METHOD, REASON_METHOD},
         {"M-SEARCH", NULL, false, false, false, false, FWD_METHOD, REASON_METHOD},
+        {"QUERY", NULL, true, false, false, false, FWD_METHOD, REASON_METHOD},
         {"get", NULL, false, false, false, false, FWD_METHOD,
          REASON_METHOD}, /* methods have a case */
         {"GET", NULL, true, false, false, false, FWD_BYPASS, REASON_HAS_CONTENT},

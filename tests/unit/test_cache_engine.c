@@ -91,15 +91,26 @@ static void test_large_hit_is_pulled_and_pushed_alike(void **state)
 static void test_head_from_a_stored_get(void **state)
 {
     struct world *w = *state;
-    struct asker a;
+    struct asker a, get;
 
-    world_put(w, "/a", "", 200, "cache-control: max-age=60\netag: \"1\"\n", "hello");
+    world_put(w, "/a", "", 200,
+              "cache-control: max-age=60\netag: \"1\"\ncontent-type: text/plain\n"
+              "content-encoding: x\ncontent-language: de\nrepr-digest: y\nlink: a\nlink: b\n",
+              "hello");
     ask(w, 0, &a, "HEAD", "/a", "");
     asker_got(&a, 200, "");
     assert_false(a.answer.has_body);
     assert_int_equal(a.answer.body_bytes, 5);
     assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    ask(w, 0, &get, "GET", "/a", "");
+    assert_int_equal(a.fields.count, get.fields.count);
+    for (size_t i = 0; i < get.fields.count; i++) {
+        assert_true(slice_eq(a.fields.item[i].name, get.fields.item[i].name));
+        assert_true(slice_eq(a.fields.item[i].value, get.fields.item[i].value));
+    }
+    assert_int_equal(a.answer.date_s, get.answer.date_s);
     asker_release(&a);
+    asker_release(&get);
 }
 
 static void test_head_on_a_miss_is_forwarded_and_not_stored(void **state)
@@ -217,10 +228,20 @@ static void test_ranges(void **state)
         {"range: bytes=0-1\nif-range: \"2\"\n", 200, "hello", NULL},
         {"range: bytes=0-1\nif-range: W/\"1\"\n", 200, "hello", NULL},
         {"range: bytes=0-1\nif-none-match: \"1\"\n", 304, "", NULL},
+        {"range: bytes=0-1\nif-none-match: \"2\"\n", 206, "he", "bytes 0-1/5"},
+        {"range: bytes=9-\nif-none-match: \"1\"\n", 304, "", NULL},
+        {"range: bytes=9-\nif-range: \"2\"\n", 200, "hello", NULL},
+        {"if-range: \"1\"\n", 200, "hello", NULL},
+        {"if-range: \"2\"\n", 200, "hello", NULL},
+        {"range: bytes=0-0, 9-\n", 206, "h", "bytes 0-0/5"},
+        {"range: bytes=0-1\nrange: bytes=2-3\n", 200, "hello", NULL},
     };
     struct asker a;
 
-    world_put(w, "/a", "", 200, "cache-control: max-age=60\netag: \"1\"\nx-own: 1\n", "hello");
+    world_put(w, "/a", "", 200,
+              "cache-control: max-age=60\netag: \"1\"\nx-own: 1\nrepr-digest: all\n"
+              "content-digest: all\n",
+              "hello");
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         ask(w, 0, &a, "GET", "/a", row[i].request);
         asker_got(&a, row[i].want, row[i].body);
@@ -232,6 +253,11 @@ static void test_ranges(void **state)
         if (row[i].want == 206) {
             assert_int_equal(a.answer.body_bytes, strlen(row[i].body));
             assert_string_equal(asker_field(&a, "x-own"), "1");
+            /* RFC 9530: of the representation it is still true, of this content not */
+            assert_string_equal(asker_field(&a, "repr-digest"), "all");
+            assert_null(asker_field(&a, "content-digest"));
+        } else if (row[i].want == 200) {
+            assert_string_equal(asker_field(&a, "content-digest"), "all");
         }
         asker_release(&a);
     }
@@ -256,7 +282,9 @@ static void test_several_ranges(void **state)
     struct asker a, b;
 
     world_put(w, "/a", "", 200,
-              "cache-control: max-age=60\ncontent-type: text/plain\ncontent-digest: x\n", "hello");
+              "cache-control: max-age=60\ncontent-type: text/plain\ncontent-digest: x\n"
+              "content-range: bytes 1-2/3\n",
+              "hello");
     ask(w, 0, &a, "GET", "/a", "range: bytes=-1, 0-1, 9-\n");
     got = asker_field(&a, "content-type");
     assert_int_equal(strncmp(got, type, sizeof(type) - 1), 0);
@@ -483,9 +511,15 @@ static void test_unsafe_methods_invalidate(void **state)
         {"DELETE", 200, "content-location: /b\n", false, false},
         {"PATCH", 200, "location: https://other.example/b\n", false, true},
         {"PATCH", 200, "location: http://" HOST "/b\n", false, true},
+        {"PATCH", 200, "location: https://" HOST ":8443/b\n", false, true},
+        {"PUT", 201, "location: b\n", false, false},
+        {"PUT", 201, "location: //" HOST ".:443/x/../b#part\n", false, false},
+        {"POST", 303, "content-location: ./b?\nlocation: mailto:b\n", false, true},
+        {"POST", 200, "location: /c\ncontent-location: x/.././b\n", false, false},
         {"POST", 500, "location: /b\n", true, true},
         {"POST", 404, "location: /b\n", true, true},
         {"OPTIONS", 200, "location: /b\n", true, true},
+        {"QUERY", 200, "location: /b\n", true, true},
     };
 
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
@@ -660,6 +694,127 @@ static void test_a_range_does_not_fetch_what_is_large(void **state)
     }
 }
 
+/* RFC 9211 section 2.3: fwd-status is by default the answer's own status; another one is said. */
+static void test_cache_status_says_what_came_where_the_answer_is_another(void **state)
+{
+    static const struct {
+        const char *method, *request;
+        int came, status, said;
+    } row[] = {
+        {"GET", "", 200, 200, 0},
+        {"GET", "", 404, 404, 0},
+        {"GET", "if-none-match: \"1\"\n", 200, 304, 200},
+        {"GET", "if-none-match: \"1\"\n", 304, 304, 304},
+        {"HEAD", "if-none-match: \"1\"\n", 200, 304, 200},
+        {"GET", "range: bytes=1-2\n", 206, 206, 206},
+        {"GET", "", 503, 503, 503},
+        {"GET", "", 501, 501, 501},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8];
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        ask(w, 0, &a, row[i].method, target, row[i].request);
+        world_drain(w);
+        fake_fetch_head(world_last(w, 0), row[i].came, "etag: \"1\"\ncache-control: max-age=60\n",
+                        CACHE_NO_BODY, 0);
+        fake_fetch_done(world_last(w, 0));
+        world_drain(w);
+        assert_int_equal(a.answer.status, row[i].status);
+        assert_int_equal(a.answer.cache_status.fwd, FWD_URI_MISS);
+        if (a.answer.cache_status.fwd_status != row[i].said)
+            fail_msg("row %zu: %d", i, a.answer.cache_status.fwd_status);
+        asker_release(&a);
+        world_settle(w);
+    }
+    w->rule.range_whole = true;
+    w->site.rules_count = 1;
+    for (size_t i = 0; i < 2; i++) {
+        struct asker a;
+
+        ask(w, 0, &a, "GET", i == 0 ? "/w" : "/x",
+            i == 0 ? "range: bytes=1-2\n" : "range: bytes=9-\n");
+        world_drain(w);
+        fake_fetch_answer(world_last(w, 0), 200, "cache-control: max-age=60\n", "hello");
+        world_drain(w);
+        assert_int_equal(a.answer.status, i == 0 ? 206 : 416);
+        assert_int_equal(a.answer.cache_status.fwd_status, 200);
+        asker_release(&a);
+        world_settle(w);
+    }
+}
+
+/* Members of the caches before us stay, byte for byte; ours is made anew each time. */
+static void test_cache_status_of_others_is_kept(void **state)
+{
+    struct world *w = *state;
+    const struct http_field *f;
+    struct asker a;
+
+    world_put(w, "/a", "", 200,
+              "cache-control: max-age=60\netag: \"1\"\ncache-status: Origin; hit, \"b\"; fwd=miss\n"
+              "cache-status: c;hit\n",
+              "hello");
+    for (size_t i = 0; i < 2; i++) {
+        ask(w, 0, &a, "GET", "/a", i == 0 ? "" : "if-none-match: \"1\"\n");
+        f = http_fields_find(&a.fields, SLICE("cache-status"));
+        assert_non_null(f);
+        assert_true(slice_eq(f->value, SLICE("Origin; hit, \"b\"; fwd=miss")));
+        f = http_fields_next(&a.fields, f);
+        assert_true(f != NULL && slice_eq(f->value, SLICE("c;hit")));
+        assert_null(http_fields_next(&a.fields, f)); /* ours is told apart */
+        assert_true(a.answer.has_status && a.answer.cache_status.fwd == FWD_NONE);
+        asker_release(&a);
+    }
+}
+
+/* RFC 9110 section 7.6.1: Connection's nominations go, but count for the decision. */
+static void test_what_connection_nominates_still_counts(void **state)
+{
+    static const struct {
+        const char *nominated, *fields;
+        bool stored;
+    } row[] = {
+        {"cache-control, x-hop", "cache-control: max-age=60\nx-hop: 1\n", true},
+        {"cache-control", "cache-control: no-store\nexpires: Fri, 01 Jan 2100 00:00:00 GMT\n",
+         false},
+        {"cache-control, set-cookie", "cache-control: max-age=60\nset-cookie: a=b\n", false},
+        {"vary", "cache-control: max-age=60\nvary: *\n", false},
+        {"age, cache-control", "cache-control: max-age=60\nage: 60\n", false},
+    };
+    static const char *const names[] = {"connection", "cache-control", "x-hop", "set-cookie",
+                                        "vary"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8], fields[200];
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        snprintf(fields, sizeof(fields), "connection: %s\n%s", row[i].nominated, row[i].fields);
+        ask(w, 0, &a, "GET", target, "");
+        world_drain(w);
+        fake_fetch_answer(world_last(w, 0), 200, fields, "hello");
+        world_drain(w);
+        for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+            if ((n == 0 || strstr(row[i].nominated, names[n]) != NULL) &&
+                asker_field(&a, names[n]) != NULL)
+                fail_msg("row %zu: %s", i, names[n]);
+        asker_release(&a);
+        world_settle(w);
+        if (is_hit(w, target, "") != row[i].stored)
+            fail_msg("row %zu", i);
+    }
+    /* and it is found by what it varies by, though nobody is told */
+    world_put(w, "/v", "foo: 1\n", 200, "connection: vary\nvary: foo\ncache-control: max-age=60\n",
+              "hello");
+    assert_true(is_hit(w, "/v", "foo: 1\n"));
+    assert_false(is_hit(w, "/v", "foo: 2\n"));
+}
+
 static void test_failures_with_nothing_stored(void **state)
 {
     struct world *w = *state;
@@ -691,8 +846,77 @@ static void test_failures_with_nothing_stored(void **state)
         asker_read(&a);
         assert_int_equal(a.end, CACHE_BODY_END);
         assert_int_equal(a.body.n, a.answer.body_bytes);
+        /* for who comes after us */
+        assert_string_equal(asker_field(&a, "cache-control"), "no-store");
         asker_release(&a);
     }
+}
+
+/* What is left of the lifetime of a long-lived page, as this node reckons it. */
+static int64_t ttl_of(struct world *w, const char *target)
+{
+    struct asker a;
+    int64_t ttl_s;
+
+    world_put(w, target, "", 200, "cache-control: max-age=1000000\n", "x");
+    ask(w, 0, &a, "GET", target, "");
+    assert_int_equal(a.answer.verdict, VERDICT_HIT);
+    ttl_s = a.answer.cache_status.ttl_s;
+    asker_release(&a);
+    return ttl_s;
+}
+
+/* http-caching.md section 14: what was fetched at one time does not end at one time. */
+static void test_lifetimes_are_spread_by_url_and_node(void **state)
+{
+    enum { URLS = 20, SECONDS = 20 };
+    struct world *w = *state, other;
+    int64_t least = INT64_MAX, most = 0;
+    int nodes = 0;
+
+    world_kind.node = "another";
+    world_open(&other, 1, MIB64);
+    world_kind.node = NULL;
+    for (int i = 0; i < URLS; i++) {
+        char target[8];
+        int64_t here, again, there;
+
+        snprintf(target, sizeof(target), "/%d", i);
+        here = ttl_of(w, target);
+        there = ttl_of(&other, target);
+        assert_true(here >= 950000 - SECONDS && here <= 1000000);
+        assert_true(there >= 950000 - SECONDS && there <= 1000000);
+        world_purge(w, PURGE_ALL, "", false);
+        again = ttl_of(w, target);
+        assert_true(again - here < SECONDS && here - again < SECONDS);
+        least = here < least ? here : least;
+        most = here > most ? here : most;
+        nodes += here - there >= 1000 - SECONDS || there - here >= 1000 - SECONDS;
+    }
+    world_close(&other);
+    assert_true(most - least > 10000);
+    assert_true(nodes > URLS / 2);
+}
+
+/* What is made here is nobody's word, least of all the origin's, whatever a site says of errors. */
+static void test_what_is_made_here_is_not_stored(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    w->site.negative_5xx_s = 60;
+    for (size_t i = 0; i < 2; i++) {
+        ask(w, 0, &a, "GET", "/a", "");
+        world_drain(w);
+        assert_int_equal(world_requests(w), 1 + i);
+        fake_fetch_fail(world_last(w, 0), RESPONSE_TIMED_OUT);
+        world_drain(w);
+        assert_int_equal(a.answer.status, 504);
+        asker_release(&a);
+        world_settle(w);
+    }
+    world_put(w, "/a", "", 503, "x: y\n", "busy"); /* that is the origin's */
+    assert_true(is_hit(w, "/a", ""));
 }
 
 static void test_a_fetch_that_cannot_begin(void **state)
@@ -1167,7 +1391,12 @@ int main(void)
         WORLD(test_what_is_not_what_its_extension_says_is_not_stored),
         WORLD(test_a_range_may_fetch_the_whole),
         WORLD(test_a_range_does_not_fetch_what_is_large),
+        WORLD(test_cache_status_says_what_came_where_the_answer_is_another),
+        WORLD(test_cache_status_of_others_is_kept),
+        WORLD(test_what_connection_nominates_still_counts),
         WORLD(test_failures_with_nothing_stored),
+        WORLD(test_lifetimes_are_spread_by_url_and_node),
+        WORLD(test_what_is_made_here_is_not_stored),
         WORLD(test_a_fetch_that_cannot_begin),
         WORLD(test_a_loop_is_cut),
         WORLD(test_what_goes_upstream),

@@ -98,6 +98,140 @@ static void test_200_answers_a_range_and_replaces(void **state)
     asker_release(&a);
 }
 
+/* The range is of what the answer will be made of, and If-Range is asked of that. */
+static void test_if_range_is_judged_when_the_validation_is_over(void **state)
+{
+    static const struct {
+        const char *request;
+        int came;
+        const char *fields, *body;
+        int want;
+        const char *got;
+    } row[] = {
+        {"range: bytes=1-2\nif-range: \"1\"\n", 304, "x: y\n", "", 206, "el"},
+        {"range: bytes=1-2\nif-range: \"2\"\n", 304, "x: y\n", "", 200, "hello"},
+        {"range: bytes=1-2\nif-range: \"1\"\n", 200, "etag: \"2\"\n", "world", 200, "world"},
+        {"range: bytes=1-2\nif-range: \"2\"\n", 200, "etag: \"2\"\n", "world", 206, "or"},
+        {"range: bytes=1-2\nif-none-match: \"1\"\n", 304, "etag: \"1\"\n", "", 304, ""},
+        {"range: bytes=1-2\nif-none-match: \"1\"\n", 200, "etag: \"2\"\n", "world", 206, "or"},
+        {"range: bytes=7-\n", 200, "etag: \"2\"\n", "a long body", 206, "body"},
+        {"range: bytes=9-\n", 200, "etag: \"2\"\n", "world", 416, ""},
+        {"range: bytes=9-\n", 404, "x: y\n", "none", 404, "none"},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8], fields[80];
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        snprintf(fields, sizeof(fields), "cache-control: max-age=60\n%s", row[i].fields);
+        world_put(w, target, "", 200, STALE "etag: \"1\"\n", "hello");
+        ask(w, 0, &a, "GET", target, row[i].request);
+        world_drain(w);
+        assert_null(fake_fetch_field(world_last(w, 0), "range"));
+        assert_null(fake_fetch_field(world_last(w, 0), "if-range"));
+        fake_fetch_answer(world_last(w, 0), row[i].came, fields, row[i].body);
+        world_drain(w);
+        asker_got(&a, row[i].want, row[i].got);
+        if (a.answer.cache_status.fwd_status !=
+            (row[i].came == row[i].want && row[i].came != 304 ? 0 : row[i].came))
+            fail_msg("row %zu: fwd-status %d", i, a.answer.cache_status.fwd_status);
+        asker_release(&a);
+        world_settle(w);
+    }
+}
+
+/* RFC 9111 section 4.3.5: a 200 to a HEAD is about what is stored, other answers are not. */
+static void test_a_head_speaks_of_the_stored_page(void **state)
+{
+    static const struct {
+        const char *stored;
+        int came;
+        const char *fields;
+        enum { FRESHENS, DROPS, LEAVES } what;
+    } row[] = {
+        {"etag: \"1\"\n", 200, "etag: \"1\"\ncontent-length: 5\n", FRESHENS},
+        {"etag: \"1\"\n", 200, "x: y\n", FRESHENS},
+        {"", 200, "content-length: 5\n", FRESHENS},
+        {"etag: \"1\"\n", 304, "etag: \"1\"\ncontent-length: 9\n", FRESHENS},
+        {"etag: \"1\"\n", 200, "etag: \"2\"\ncontent-length: 5\n", DROPS},
+        {"etag: \"1\"\n", 200, "etag: \"1\"\ncontent-length: 6\n", DROPS},
+        {"", 200, "etag: \"1\"\n", DROPS},
+        {"", 200, "last-modified: Thu, 01 Jan 2015 00:00:00 GMT\n", DROPS},
+        {"", 410, "content-length: 6\n", LEAVES},
+        {"etag: \"1\"\n", 403, "content-length: 5\n", LEAVES},
+        {"etag: \"1\"\n", 503, "content-length: 5\n", LEAVES},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8], fields[200];
+        bool asks_again;
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        snprintf(fields, sizeof(fields), STALE "x-own: 1\n%s", row[i].stored);
+        world_put(w, target, "", 200, fields, "hello");
+        ask(w, 0, &a, "HEAD", target, "");
+        world_drain(w);
+        assert_string_equal(fake_fetch_method(world_last(w, 0)), "HEAD");
+        snprintf(fields, sizeof(fields), "cache-control: max-age=60\nx-own: 2\n%s", row[i].fields);
+        fake_fetch_head(world_last(w, 0), row[i].came, fields, CACHE_NO_BODY, 0);
+        fake_fetch_done(world_last(w, 0));
+        world_settle(w);
+        asker_got(&a, row[i].came == 304 ? 200 : row[i].came, "");
+        assert_string_equal(asker_field(&a, "x-own"), "2");
+        asker_release(&a);
+
+        ask(w, 0, &a, "GET", target, "");
+        world_drain(w);
+        asks_again = !a.has_answer;
+        if (asks_again != (row[i].what != FRESHENS))
+            fail_msg("row %zu: asked again: %d", i, asks_again);
+        if (row[i].what == FRESHENS) {
+            asker_got(&a, 200, "hello");
+            assert_string_equal(asker_field(&a, "x-own"), "2");
+        } else { /* does the last good copy stand in? */
+            fake_fetch_fail(world_last(w, 0), RESPONSE_UNREACHABLE);
+            world_drain(w);
+            if ((a.answer.status == 200) != (row[i].what == LEAVES))
+                fail_msg("row %zu: then %d", i, a.answer.status);
+        }
+        asker_release(&a);
+        world_settle(w);
+    }
+}
+
+/* http-caching, small print: what may not be stored shows that what is stored is of the past. */
+static void test_a_200_that_may_not_be_stored_drops_the_stale_one(void **state)
+{
+    static const char *const row[] = {"cache-control: no-store\n", "cache-control: private\n",
+                                      "vary: *\ncache-control: max-age=60\n", "x: y\n"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8];
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        world_put(w, target, "", 200, STALE "etag: \"1\"\n", "hello");
+        ask(w, 0, &a, "GET", target, "");
+        world_drain(w);
+        fake_fetch_answer(world_last(w, 0), 200, row[i], "world");
+        world_settle(w);
+        asker_got(&a, 200, "world");
+        asker_release(&a);
+        ask(w, 0, &a, "GET", target, "");
+        world_drain(w);
+        assert_null(fake_fetch_field(world_last(w, 0), "if-none-match"));
+        fake_fetch_fail(world_last(w, 0), RESPONSE_UNREACHABLE);
+        world_drain(w);
+        assert_int_equal(a.answer.status, 503);
+        asker_release(&a);
+    }
+}
+
 static void test_a_304_that_says_private_is_for_one_and_drops(void **state)
 {
     struct world *w = *state;
@@ -198,6 +332,7 @@ static void test_no_validator_is_fetched_whole(void **state)
     world_drain(w);
     asker_got(&a, 200, "world");
     assert_int_equal(a.answer.cache_status.fwd, FWD_STALE);
+    assert_int_equal(a.answer.cache_status.fwd_status, 0); /* that of the answer */
     asker_release(&a);
 }
 
@@ -211,12 +346,13 @@ static void test_swr_answers_at_once_and_refreshes_once(void **state)
     world_put(w, "/a", "", 200, STALE_SWR "etag: \"1\"\n", "hello");
     for (int i = 0; i < 10; i++) {
         ask(w, (unsigned)i % 2, &a, i % 3 == 0 ? "HEAD" : "GET", "/a",
-            "authorization: me\ncache-control: no-store\n");
+            i == 1 ? "authorization: me\ncache-control: no-store\nrange: bytes=0-4\n"
+                   : "authorization: me\ncache-control: no-store\nif-none-match: \"0\"\n");
         assert_true(a.has_answer);
         assert_int_equal(a.answer.verdict, VERDICT_STALE);
         assert_int_equal(a.answer.cache_status.fwd, FWD_NONE);
         assert_true(a.answer.cache_status.ttl_s < 0);
-        asker_got(&a, 200, i % 3 == 0 ? "" : "hello");
+        asker_got(&a, i == 1 ? 206 : 200, i % 3 == 0 ? "" : "hello");
         asker_release(&a);
         world_drain(w);
     }
@@ -230,6 +366,137 @@ static void test_swr_answers_at_once_and_refreshes_once(void **state)
     assert_int_equal(a.answer.verdict, VERDICT_HIT);
     asker_release(&a);
     assert_int_equal(world_requests(w), 2);
+}
+
+/* For everybody, whole, and about what is stored alone, whoever was there when it was due. */
+static void test_a_refresh_has_no_wishes_of_a_client(void **state)
+{
+    static const char *const wishes[] = {"range: bytes=1-2\nif-range: \"1\"\n",
+                                         "if-none-match: \"0\"\n",
+                                         "if-modified-since: Thu, 01 Jan 2015 00:00:00 GMT\n"};
+    struct world *w = *state;
+
+    for (size_t i = 0; i < 2 * sizeof(wishes) / sizeof(wishes[0]); i++) {
+        char target[8];
+        const char *tag;
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        world_put(w, target, "", 200, i % 2 == 0 ? STALE_SWR "etag: \"1\"\n" : STALE_SWR, "hello");
+        ask(w, 0, &a, "GET", target, wishes[i / 2]);
+        assert_true(a.has_answer);
+        world_drain(w);
+        assert_null(fake_fetch_field(world_last(w, 0), "range"));
+        assert_null(fake_fetch_field(world_last(w, 0), "if-range"));
+        assert_null(fake_fetch_field(world_last(w, 0), "if-modified-since"));
+        tag = fake_fetch_field(world_last(w, 0), "if-none-match");
+        if (i % 2 == 0)
+            assert_string_equal(tag, "\"1\"");
+        else
+            assert_null(tag);
+        asker_release(&a);
+        fake_fetch_answer(world_last(w, 0), 200, "cache-control: max-age=60\n", "world");
+        world_settle(w);
+        ask(w, 0, &a, "GET", target, "");
+        asker_got(&a, 200, "world");
+        asker_release(&a);
+    }
+}
+
+/* What one user's Authorization brings could not be stored, and would take away what everybody has.
+ */
+static void test_a_refresh_asks_as_the_stored_one_was_asked_for(void **state)
+{
+    static const struct {
+        const char *stored, *request;
+        bool authorization;
+    } row[] = {
+        {"", "", false},
+        {"cache-control: public\n", "", true},
+        {"cache-control: public\n", "authorization: me\n", true},
+        {"cache-control: must-revalidate\ncdn-cache-control: max-age=10, "
+         "stale-while-revalidate=600\n",
+         "", true},
+        {"cdn-cache-control: max-age=10, stale-while-revalidate=600, public\n", "", true},
+        {"cdn-cache-control: max-age=10, stale-while-revalidate=600\n", "", false},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8], fields[200];
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        snprintf(fields, sizeof(fields), STALE_SWR "etag: \"1\"\n%s", row[i].stored);
+        world_put(w, target, row[i].request, 200, fields, "hello");
+        ask(w, 0, &a, "GET", target, "authorization: me\nx-own: 1\n");
+        asker_got(&a, 200, "hello");
+        asker_release(&a);
+        world_drain(w);
+        assert_string_equal(fake_fetch_field(world_last(w, 0), "x-own"), "1");
+        if ((fake_fetch_field(world_last(w, 0), "authorization") != NULL) != row[i].authorization)
+            fail_msg("row %zu", i);
+        fake_fetch_answer(world_last(w, 0), 200,
+                          row[i].authorization ? "cache-control: max-age=60, public\n"
+                                               : "cache-control: max-age=60\n",
+                          "world");
+        world_settle(w);
+        ask(w, 0, &a, "GET", target, "");
+        asker_got(&a, 200, "world");
+        asker_release(&a);
+    }
+}
+
+/* RFC 5861 section 3: what comes takes the place of what is stored, whatever it says. */
+static void test_what_a_refresh_brings_replaces(void **state)
+{
+    static const struct {
+        int came;
+        const char *fields;
+        enum { HIT, VALIDATES, GONE, STAYS } then;
+    } row[] = {
+        {200, "cache-control: max-age=60\n", HIT},
+        {200, "cache-control: no-cache\netag: \"2\"\n", VALIDATES},
+        {200, "cache-control: no-store\n", GONE},
+        {200, "cache-control: private\n", GONE},
+        {200, "x: y\n", GONE},
+        {404, "cache-control: max-age=60\n", HIT},
+        {404, "x: y\n", GONE},
+        {403, "x: y\n", STAYS},
+        {500, "x: y\n", STAYS},
+        {304, "cache-control: private\n", GONE},
+        {304, "cache-control: no-cache, max-age=60\n", VALIDATES},
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8];
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        world_put(w, target, "", 200, STALE_SWR "etag: \"1\"\n", "hello");
+        ask(w, 0, &a, "GET", target, "");
+        asker_got(&a, 200, "hello");
+        asker_release(&a);
+        world_drain(w);
+        fake_fetch_answer(world_last(w, 0), row[i].came, row[i].fields,
+                          row[i].came == 304 ? "" : "world");
+        world_settle(w);
+        fake_reactor_advance(w->reactor[0], LIMIT_CLIENT_RELOAD_MS + 1);
+        ask(w, 0, &a, "GET", target, "");
+        if (row[i].then == HIT)
+            asker_got(&a, row[i].came, "world");
+        else if (row[i].then == STAYS)
+            asker_got(&a, 200, "hello");
+        else
+            assert_false(a.has_answer);
+        world_drain(w);
+        if (row[i].then == VALIDATES || row[i].then == GONE)
+            assert_int_equal(fake_fetch_field(world_last(w, 0), "if-none-match") != NULL,
+                             row[i].then == VALIDATES);
+        asker_release(&a);
+        world_settle(w);
+    }
 }
 
 static void test_a_failed_refresh_leaves_the_entry_and_rests(void **state)
@@ -281,7 +548,9 @@ static void test_stale_stands_in_for_a_failure(void **state)
         {"cache-control: max-age=10, stale-if-error=600\nage: 15\n", 404, 404, "busy"},
         {"cache-control: max-age=10, stale-if-error=2\nage: 15\n", 503, 503, "busy"},
         {"cache-control: max-age=10, must-revalidate\nage: 15\n", 0, 504, NULL},
+        {"cache-control: max-age=10, proxy-revalidate\nage: 15\n", 0, 504, NULL},
         {"cache-control: s-maxage=10\nage: 15\n", 0, 504, NULL},
+        {"cache-control: s-maxage=10, stale-if-error=600\nage: 15\n", 0, 200, "hello"},
         {"cache-control: no-cache\n", 0, 504, NULL},
         {"cache-control: max-age=10\nage: 100000\n", 0, 503, NULL}, /* over a day */
     };
@@ -311,11 +580,17 @@ static void test_stale_stands_in_for_a_failure(void **state)
             assert_true(a.answer.age_s >= 15);
             assert_int_equal(b.answer.verdict, VERDICT_STALE);
             asker_got(&b, 200, "hello");
+            assert_null(asker_field(&a, "warning")); /* RFC 9111 section 5.5: of the past */
+            assert_int_equal(a.answer.cache_status.fwd_status, row[i].came);
+            assert_true(a.answer.cache_status.ttl_s < 0);
         }
         if (row[i].body != NULL)
             asker_got(&a, row[i].want, row[i].body);
-        if (row[i].want == 504)
-            assert_null(asker_field(&a, "etag")); /* no field of what is stored */
+        if (row[i].want == 504) { /* no field of what is stored */
+            assert_null(asker_field(&a, "etag"));
+            assert_string_equal(asker_field(&a, "cache-control"), "no-store");
+            assert_int_equal(a.answer.age_s, -1);
+        }
         asker_release(&a);
         asker_release(&b);
         world_settle(w);
@@ -439,6 +714,14 @@ static void test_a_soft_purge_makes_stale(void **state)
     world_purge(w, PURGE_URL, HOST "/a", true);
     ask(w, 0, &a, "GET", "/a", "");
     world_drain(w);
+    fake_fetch_fail(world_last(w, 0), RESPONSE_UNREACHABLE);
+    world_drain(w);
+    asker_got(&a, 200, "hello");
+    assert_int_equal(a.answer.verdict, VERDICT_STALE);
+    assert_int_equal(a.answer.cache_status.ttl_s, 0); /* whatever there was left of it */
+    asker_release(&a);
+    ask(w, 0, &a, "GET", "/a", "");
+    world_drain(w);
     assert_false(a.has_answer);
     assert_string_equal(fake_fetch_field(world_last(w, 0), "if-none-match"), "\"1\"");
     fake_fetch_answer(world_last(w, 0), 304, "x: y\n", "");
@@ -507,12 +790,18 @@ int main(void)
         WORLD(test_304_freshens_what_is_stored),
         WORLD(test_304_answers_a_range),
         WORLD(test_200_answers_a_range_and_replaces),
+        WORLD(test_if_range_is_judged_when_the_validation_is_over),
+        WORLD(test_a_head_speaks_of_the_stored_page),
+        WORLD(test_a_200_that_may_not_be_stored_drops_the_stale_one),
         WORLD(test_a_304_that_says_private_is_for_one_and_drops),
         WORLD(test_a_304_about_another_is_asked_again),
         WORLD(test_a_304_of_another_date_is_asked_again),
         WORLD(test_a_304_without_date),
         WORLD(test_no_validator_is_fetched_whole),
         WORLD(test_swr_answers_at_once_and_refreshes_once),
+        WORLD(test_a_refresh_has_no_wishes_of_a_client),
+        WORLD(test_a_refresh_asks_as_the_stored_one_was_asked_for),
+        WORLD(test_what_a_refresh_brings_replaces),
         WORLD(test_a_failed_refresh_leaves_the_entry_and_rests),
         WORLD(test_stale_stands_in_for_a_failure),
         WORLD(test_what_stands_in_though_fresh_was_forwarded_for_the_request),

@@ -215,6 +215,9 @@ static void *run(void *user)
         turn_origin(t);
         if (t->index == 0 && round % 40 == 0 && round < ROUNDS)
             change_and_purge(round);
+        /* or a slow disk stores nothing between two purges */
+        if (t->index == 0 && round % 40 == 20)
+            store_flush(world.store);
         fake_reactor_drain(world.reactor[t->index]);
     }
     /* a worker leaves while others still run; its loop goes on for messages */

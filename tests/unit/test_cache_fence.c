@@ -370,6 +370,32 @@ static void test_what_is_fresh_for_one_is_not_stored(void **state)
     asker_release(&a);
 }
 
+/* Nor is it said to be. */
+static void test_what_a_304_freshens_for_one_is_not_stored(void **state)
+{
+    struct fake_fetch *r;
+    struct asker a;
+
+    (void)state;
+    hears(&edge);
+    fake_fetch_answer(ask_edge(&a, "/a"), 200, "cache-control: max-age=10\nage: 15\netag: \"1\"\n",
+                      "one");
+    world_settle(&edge);
+    asker_release(&a);
+    for (int i = 0; i < 2; i++) {
+        r = ask_edge(&a, "/a");
+        assert_string_equal(fake_fetch_field(r, "if-none-match"), "\"1\"");
+        fake_fetch_is_from_peer(r);
+        fake_fetch_head(r, 304, FRESH "selvage-checked: fresh\n", CACHE_NO_BODY, 0);
+        fake_fetch_done(r);
+        world_settle(&edge);
+        asker_got(&a, 200, "one");
+        assert_int_equal(a.answer.cache_status.fwd_status, 304);
+        assert_false(a.answer.cache_status.stored);
+        asker_release(&a);
+    }
+}
+
 /* Before it knows its owner: nothing of then is used afterwards. */
 static void test_what_an_edge_got_before_it_joined_is_dead(void **state)
 {
@@ -556,11 +582,54 @@ static void test_policies_without_a_journal(void **state)
 
 #define TEST(t) cmocka_unit_test_setup_teardown(t, tiers_open, tiers_close)
 
+/*
+ * http-caching.md section 18: what the decision was made by goes on to the edge, though the
+ * origin's Connection nominates it; else the edge would decide without it.
+ */
+static void test_what_decides_goes_on_to_the_edge(void **state)
+{
+    static const struct {
+        const char *nominated, *fields, *name, *value;
+    } row[] = {
+        {"Cache-Control, x-hop", "cache-control: private\nx-hop: 1\n", "cache-control", "private"},
+        {"vary", "cache-control: max-age=60\nvary: cookie\n", "vary", "cookie"},
+        {"set-cookie", "cache-control: max-age=60\nset-cookie: a=b\n", "set-cookie", "a=b"},
+        {"surrogate-key", "cache-control: max-age=60\nsurrogate-key: k\n", "surrogate-key", "k"},
+        {"my-control", "cache-control: max-age=60\nmy-control: no-store\n", "my-control",
+         "no-store"},
+    };
+    static const char *const targeted[] = {"my-control"};
+    char fields[200];
+
+    (void)state;
+    hears(&shield);
+    shield.site.targeted_fields = (struct site_strings){targeted, 1};
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char target[8];
+        struct asker a;
+
+        snprintf(target, sizeof(target), "/%zu", i);
+        snprintf(fields, sizeof(fields), "connection: %s\n%s", row[i].nominated, row[i].fields);
+        ask(&shield, 0, &a, "GET", target, "");
+        world_drain(&shield);
+        fake_fetch_answer(world_last(&shield, 0), 200, fields, "hello");
+        world_drain(&shield);
+        asker_got(&a, 200, "hello");
+        assert_non_null(asker_field(&a, row[i].name));
+        assert_string_equal(asker_field(&a, row[i].name), row[i].value);
+        assert_null(asker_field(&a, "connection"));
+        assert_null(asker_field(&a, "x-hop"));
+        asker_release(&a);
+        world_settle(&shield);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_shield_that_has_heard_answers_from_its_store),
         TEST(test_clients_are_told_nothing),
+        TEST(test_what_decides_goes_on_to_the_edge),
         TEST(test_what_is_no_position_is_refused),
         TEST(test_a_shield_behind_uses_neither_its_copy_nor_fills_in_flight),
         TEST(test_a_shield_that_catches_up_in_time_answers_as_usual),
@@ -569,6 +638,7 @@ int main(void)
         TEST(test_an_answer_that_was_not_checked_is_neither_stored_nor_served),
         TEST(test_who_cannot_help_twice_has_failed),
         TEST(test_what_is_fresh_for_one_is_not_stored),
+        TEST(test_what_a_304_freshens_for_one_is_not_stored),
         TEST(test_what_an_edge_got_before_it_joined_is_dead),
         TEST(test_without_its_journal_an_edge_validates),
         TEST(test_a_node_that_lags_waits_and_uses_no_copy),

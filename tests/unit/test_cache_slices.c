@@ -107,6 +107,50 @@ static void test_the_whole_is_fetched_and_stored_block_by_block(void **state)
     asker_release(&a);
 }
 
+/* RFC 9530: what the origin says of the bytes of a block it does not say of all of them. */
+static void test_a_digest_of_a_block_is_not_that_of_the_whole(void **state)
+{
+    static const char digests[] = "content-digest: of this block\nrepr-digest: of all\n";
+    struct world *w = *state;
+
+    for (int i = 0; i < 4; i++) {
+        struct asker a;
+
+        ask(w, 0, &a, "GET", "/v", i % 2 == 0 ? "" : "range: bytes=0-9\n");
+        world_drain(w);
+        if (i == 0)
+            give_block(world_last(w, 0), "\"1\"", digests);
+        world_drain(w);
+        assert_int_equal(a.answer.status, i % 2 == 0 ? 200 : 206);
+        assert_null(asker_field(&a, "content-digest"));
+        assert_string_equal(asker_field(&a, "repr-digest"), "of all");
+        asker_release(&a);
+        world_settle(w);
+    }
+}
+
+/* RFC 9110 section 15.2: whoever asked hears of them, until the answer has begun. */
+static void test_interim_responses_come_before_the_first_block(void **state)
+{
+    struct world *w = *state;
+    struct asker a;
+
+    ask(w, 0, &a, "GET", "/v", "");
+    world_drain(w);
+    fake_fetch_interim(world_last(w, 0), 103, "link: </x>\n");
+    assert_string_equal(a.interim, "103 link: </x>");
+    give_block(world_last(w, 0), "\"1\"", "");
+    world_drain(w);
+    a.reads = true;
+    asker_read(&a);
+    world_drain(w);
+    assert_int_equal(world_requests(w), 2);
+    fake_fetch_interim(world_last(w, 0), 103, "link: </y>\n");
+    assert_int_equal(a.interims, 1);
+    asker_release(&a);
+    world_settle(w);
+}
+
 static void test_a_seek_costs_a_block(void **state)
 {
     struct world *w = *state;
@@ -220,7 +264,7 @@ static void test_behind_the_end(void **state)
     assert_string_equal(asker_field(&a, "content-range"), "bytes */200000");
     asker_release(&a);
     world_settle(w);
-    store_all(w, "\"1\""); /* nothing of it was kept as the object */
+    store_all(w, "\"1\"");                                /* nothing of it was kept as the object */
     ask(w, 0, &a, "GET", "/v", "range: bytes=200000-\n"); /* the last block knows */
     assert_int_equal(a.answer.status, 416);
     assert_string_equal(asker_field(&a, "content-range"), "bytes */200000");
@@ -590,6 +634,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, up, down)
     const struct CMUnitTest tests[] = {
         TEST(test_the_whole_is_fetched_and_stored_block_by_block),
+        TEST(test_a_digest_of_a_block_is_not_that_of_the_whole),
+        TEST(test_interim_responses_come_before_the_first_block),
         TEST(test_a_seek_costs_a_block),
         TEST(test_ranges_of_blocks),
         TEST(test_several_ranges_of_blocks),

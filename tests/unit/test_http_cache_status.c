@@ -25,6 +25,12 @@ static void test_hits_and_forwards(void **state)
             .name = name, .fwd = FWD_URI_MISS, .ttl_s = 60, .stored = true, .collapsed = true}),
         "selvage; fwd=uri-miss; ttl=60; stored; collapsed");
     assert_text(format((struct cache_status){.name = name,
+                                             .fwd = FWD_VARY_MISS,
+                                             .ttl_s = 60,
+                                             .stored = true,
+                                             .waited_in_vain = true}),
+                "selvage; fwd=vary-miss; ttl=60; stored; collapsed=?0");
+    assert_text(format((struct cache_status){.name = name,
                                              .fwd = FWD_STALE,
                                              .fwd_status = 503,
                                              .ttl_s = CACHE_STATUS_NO_TTL,
@@ -39,6 +45,9 @@ static void test_a_hit_says_nothing_of_forwarding(void **state)
         format((struct cache_status){
             .name = SLICE("a"), .fwd_status = 200, .ttl_s = 0, .stored = true, .collapsed = true}),
         "a; hit; ttl=0");
+    assert_text(format((struct cache_status){
+                    .name = SLICE("a"), .ttl_s = CACHE_STATUS_NO_TTL, .waited_in_vain = true}),
+                "a; hit");
 }
 
 static void test_each_reason_has_the_name_of_the_rfc(void **state)
@@ -104,7 +113,7 @@ static void test_what_does_not_fit_is_cut(void **state)
                 .fwd_status = INT32_MIN,
                 .ttl_s = INT64_MIN + 1,
                 .stored = true,
-                .collapsed = true,
+                .waited_in_vain = true,
                 .detail = {longer, n},
             };
             struct slice text;

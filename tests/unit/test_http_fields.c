@@ -104,6 +104,24 @@ static void test_what_belongs_to_a_connection_goes(void **state)
     assert_text(f.item[1].name, "x-d");
 }
 
+static bool is_cache_control(const void *user, struct slice name)
+{
+    return slice_eq(name, *(const struct slice *)user);
+}
+
+static void test_what_may_stay_though_it_is_nominated(void **state)
+{
+    static const struct slice stays = {"cache-control", 13};
+    struct http_fields f = fields_of("connection: Cache-Control, x-a, te|cache-control: 1|x-a: 2|"
+                                     "te: 3|keep-alive: 4|cache-control: 5");
+
+    (void)state;
+    http_fields_remove_hop_by_hop_but(&f, is_cache_control, &stays);
+    assert_int_equal(f.count, 2);
+    assert_text(f.item[0].value, "1");
+    assert_text(f.item[1].value, "5");
+}
+
 static void test_removal_keeps_the_order_of_the_rest(void **state)
 {
     struct http_fields f = fields_of("a: 1|b: 2|a: 3|c: 4");
@@ -141,6 +159,7 @@ int main(void)
         TEST(test_members_of_a_list),
         TEST(test_tokens_are_found_on_every_line),
         TEST(test_what_belongs_to_a_connection_goes),
+        TEST(test_what_may_stay_though_it_is_nominated),
         TEST(test_removal_keeps_the_order_of_the_rest),
         TEST(test_tokens_and_values),
     };

@@ -74,6 +74,8 @@ static void test_framings_are_told_apart(void **state)
             (c.framing == UPSTREAM_LENGTH && c.body_bytes != row[i].bytes))
             fail_msg("framing %d of %s", (int)c.framing, row[i].text);
         must_have_body(&c, row[i].body);
+        if (c.fields.n > 0 && memmem(c.fields.p, c.fields.n, "x-late", 6) != NULL)
+            fail_msg("a trailer among the fields");
         client_release(&c);
     }
 }
