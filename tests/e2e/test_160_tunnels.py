@@ -1,15 +1,13 @@
 """WebSockets through an edge, and through edge and shield."""
-import asyncio
 import os
-import socket
 
 import pytest
 import websockets
 
 from testenv import websocket
 from testenv.client import Closed
-from testenv.wait import seconds, until
-from testenv.websocket import BINARY, CLOSE, GOING_AWAY, PING, TEXT, Raw, frame, handshake, read_frame
+from testenv.wait import until
+from testenv.websocket import BINARY, CLOSE, GOING_AWAY, PING, Raw, frame, handshake, read_frame
 
 RULES = [{"path": "/ws/*", "websocket": True}]
 OPEN = "selvage_tunnels"

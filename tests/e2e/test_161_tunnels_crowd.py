@@ -4,7 +4,6 @@ import multiprocessing
 import time
 
 import pytest
-import websockets
 
 from testenv import websocket
 from testenv.wait import seconds

@@ -5,7 +5,10 @@ import pytest
 
 from testenv.edge import BUILD, ROOT
 from testenv.wait import until
-from test_175_image import IMAGE, engine, limits, run  # noqa: F401  (a fixture)
+import test_175_image
+from test_175_image import IMAGE, limits, run
+
+engine = test_175_image.engine  # a fixture
 
 SYSTEMD = f"{IMAGE}-systemd"
 DOCKERFILE = f"""FROM {IMAGE}
@@ -52,7 +55,7 @@ systemd-tmpfiles --create selvage.conf
 
 
 @pytest.fixture
-def inside(engine, directory):  # noqa: F811
+def inside(engine, directory):
     """inside(command): its output, in a container that has booted; ok=False: its exit status, too."""
     if engine != "podman":
         pytest.skip("systemd in a container is podman's --systemd")
