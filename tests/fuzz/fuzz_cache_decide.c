@@ -106,7 +106,8 @@ static void check_request(const struct request_facts *rq, const struct stored_fa
     enum freshness_state state;
 
     if (decide_pass(rq, rule, &d)) {
-        CHECK(d.action == REQUEST_PASS && d.fwd != FWD_NONE && !d.may_serve_stale);
+        CHECK(d.action == REQUEST_PASS || (d.action == REQUEST_REFUSE && rq->cc.only_if_cached));
+        CHECK(d.fwd != FWD_NONE && !d.may_serve_stale);
         return;
     }
     CHECK(!rq->has_content && (rq->method == METHOD_GET || rq->method == METHOD_HEAD));
